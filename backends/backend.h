@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract of a store: where the truth is.
+ *
+ * Rules (cited by tests):
+ * B1  Paths are those of common/path.h.  A backend rebuilds everything from a
+ *     path; it keeps no per-file state that a call depends on.
+ * B2  Every call may block for the network; it honours ctx->deadline_ns and
+ *     ctx->cancel (-EINTR), and may be made from any thread at once.
+ * B3  0 (or a documented positive) is success, else a negative errno with
+ *     words in ctx->err; out-parameters are untouched on failure.
+ * B4  ctx->transient tells whether the same call may succeed later (network,
+ *     5xx, throttling).  wrap-retry repeats such calls with the same
+ *     arguments and ctx->attempt > 0.
+ * B5  A mutation with an operation id that is called again is recognised as
+ *     our own and answered as the first would have been (a lost reply is not
+ *     a lost race).
+ * B6  A mutation with a condition that does not hold changes nothing and
+ *     returns -EEXIST (BE_ABSENT) or -ESTALE (BE_MATCH).  Without the
+ *     capability it looks immediately before; docs/semantics.md names the
+ *     window.
+ * B7  Equal data versions mean equal bytes; nothing else may be concluded.
+ * B8  Nothing that a store says makes a backend touch anything outside its
+ *     root; a name that is no valid segment is never listed.
+ * B9  Mutations of one path are serialised by the caller (cache/).
+ */
+#ifndef BACKENDS_BACKEND_H
+#define BACKENDS_BACKEND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "common/err.h"
+#include "common/range.h"
+
+struct backend;
+struct backend_ops;
+
+/* Who asks, how long it may take, and the way back for words. */
+struct be_ctx {
+	uid_t uid; /* the caller's; for a commit the opener's */
+	gid_t gid;
+	const gid_t *groups; /* supplementary; not owned; may be NULL */
+	size_t ngroups;
+	uint64_t op;	     /* number of the operation, for the log */
+	int64_t deadline_ns; /* CLOCK_MONOTONIC, 0 = none */
+	const atomic_int *cancel; /* nonzero: give up with -EINTR; may be NULL */
+	unsigned attempt;	  /* set by wrap-retry: 0 = the first */
+	bool transient;		  /* out: see B4 */
+	struct err *err;	  /* out: words; may be NULL */
+};
+
+/* Opaque data version (ETag; inode+size+times).  len 0 = unknown. */
+#define BE_VER_MAX 95
+struct be_ver {
+	uint8_t len;
+	char b[BE_VER_MAX];
+};
+bool be_ver_equal(const struct be_ver *a, const struct be_ver *b);
+void be_ver_set(struct be_ver *v, const void *p, size_t n); /* too long: unknown */
+static inline bool
+be_ver_known(const struct be_ver *v)
+{
+	return v->len != 0;
+}
+
+/* 128 random bits in hex; in the object's metadata, and in the journal. */
+struct be_opid {
+	char s[33]; /* "" = none */
+};
+void be_opid_new(struct be_opid *id);
+
+enum be_attr_flags {
+	/* Only name, type, size, ver and mtime are known (from a listing); and
+	 * a small file may turn out to be a symlink, FIFO or socket. */
+	BE_ATTR_PARTIAL = 1 << 0,
+	/* A directory that exists only because something is in it. */
+	BE_ATTR_IMPLICIT = 1 << 1,
+	/* The version is too young to be believed later (rule 9): bytes read
+	 * now must not be found again under it. */
+	BE_ATTR_RACY = 1 << 2,
+};
+
+struct be_attr {
+	mode_t mode; /* with S_IFMT; setuid, setgid stripped from foreign */
+	uid_t uid;
+	gid_t gid;
+	uint32_t nlink;
+	uint64_t size;
+	uint64_t blocks; /* of 512 bytes */
+	uint64_t ino;	 /* 0: the store has none, the caller makes one up */
+	dev_t rdev;
+	struct timespec atime, mtime, ctime;
+	struct be_ver ver; /* of the data */
+	uint64_t aver;	   /* of the attributes; 0 = unknown */
+	unsigned flags;	   /* enum be_attr_flags */
+};
+
+enum be_set {
+	BE_SET_MODE = 1 << 0,
+	BE_SET_UID = 1 << 1,
+	BE_SET_GID = 1 << 2,
+	BE_SET_ATIME = 1 << 3,
+	BE_SET_MTIME = 1 << 4,
+	BE_SET_CTIME = 1 << 5, /* only stores without a ctime of their own */
+	/* commit: attr->mtime is when the last byte was written; a store with
+	 * times of its own sets it if it may, and does not fail if not. */
+	BE_SET_MTIME_SOFT = 1 << 6,
+};
+
+enum be_pre { BE_ANY, BE_ABSENT, BE_MATCH };
+struct be_cond {
+	enum be_pre pre;
+	struct be_ver ver; /* for BE_MATCH */
+};
+
+enum be_hint { BE_HINT_NONE, BE_HINT_FILE, BE_HINT_DIR };
+
+/* Takes bytes as they come, in rising order of off; <0 stops the transfer.  A
+ * fetch that is repeated (wrap-retry) begins at 0 again. */
+struct be_sink {
+	int (*write)(void *arg, const void *data, size_t len, uint64_t off);
+	void *arg;
+};
+/* Ready-made sinks: into memory that holds [base, base+cap), into a file. */
+struct be_sink_mem {
+	char *p;
+	uint64_t base;
+	size_t cap;
+};
+struct be_sink be_sink_to_mem(struct be_sink_mem *m);
+struct be_sink be_sink_to_fd(const int *fd);
+
+/*
+ * Makes `path` have the bytes [0,size) of fd.  `dirty` are the ranges that may
+ * differ from version `base`; what is neither dirty nor wanted by need() may
+ * be absent from fd (a hole).  Bytes in [0,size) beyond the base's size that
+ * are not dirty are zero.  fd may change under the call (another handle, a
+ * mapping): a digest that no longer fits means read again, not an error.
+ */
+struct be_commit {
+	const char *path;
+	struct be_cond cond;
+	struct be_opid opid;
+	int fd;
+	uint64_t size;
+	bool whole;	    /* no byte of a base is used: base is unknown */
+	struct be_ver base; /* what the clean ranges are of */
+	uint64_t base_size;
+	const struct range *dirty; /* sorted, disjoint, within [0,size) */
+	size_t ndirty;
+	/* What to set beside the data.  A store that makes a new object uses
+	 * all of attr (mode, uid, gid, times), others only what mask names. */
+	const struct be_attr *attr;
+	unsigned mask;
+};
+
+/* Facts about a store, filled by probe(); data, never names (STYLE 10). */
+struct be_caps {
+	bool random_write; /* commits write in place; creates are immediate */
+	bool atomic_rename; /* file and directory, one step, replaces */
+	bool rename_noreplace;
+	bool rename_exchange;
+	bool exclusive_create;	 /* create() has one winner over all nodes */
+	bool conditional_put;	 /* BE_MATCH and BE_ABSENT are atomic */
+	bool conditional_copy;
+	bool conditional_delete;
+	bool checksums;	  /* the store verifies what we send */
+	bool hard_links;
+	bool symlinks;
+	bool special;	  /* FIFO, socket */
+	bool owner;	  /* uid, gid and mode are kept */
+	bool xattrs;	  /* user.* */
+	bool server_copy; /* copy() does not move bytes through us */
+	bool stable_ino;
+	uint64_t part_size; /* largest object sent in one request; 0: no such */
+	uint64_t file_max;
+	unsigned name_max; /* bytes of a segment */
+	unsigned path_max; /* bytes of a path below the root */
+};
+
+/* One entry of a directory.  name is valid during the call only.
+ * Nonzero stops the listing, which then returns that value. */
+typedef int be_list_fn(void *arg, const char *name, const struct be_attr *attr);
+
+/* name, number; for status and metrics. */
+typedef void be_stat_fn(void *arg, const char *name, uint64_t value);
+
+/*
+ * A missing slot is -ENOTSUP unless its comment names another default.
+ * Common errors: -ENOENT, -ENOTDIR, -EACCES, -EIO (final), -ETIMEDOUT
+ * (deadline), -EINTR (cancel).
+ */
+struct backend_ops {
+	const char *name; /* "s3"; for messages only */
+
+	/* Reaches the store, fills be->caps.  Called once, before all others,
+	 * and again by wrap-retry as long as it fails transiently. */
+	int (*probe)(struct backend *be, struct be_ctx *ctx);
+
+	int (*getattr)(struct backend *be, struct be_ctx *ctx, const char *path,
+		       enum be_hint hint, struct be_attr *out);
+	/* Each entry once, in any order; "." and ".." are not listed.
+	 * -ENOENT, -ENOTDIR. */
+	int (*list)(struct backend *be, struct be_ctx *ctx, const char *path,
+		    be_list_fn *fn, void *arg);
+	int (*statfs)(struct backend *be, struct be_ctx *ctx,
+		      struct statvfs *out);
+
+	/*
+	 * Attributes, and the first `max` bytes unless the version is `have`
+	 * (may be NULL), in one request where the store can.
+	 * Returns 1: still `have`, nothing was delivered (out may be
+	 * BE_ATTR_PARTIAL with mode 0: attributes not told; size and ver are
+	 * always set).  0: *got = min(size, max) bytes went to the sink.
+	 * -EISDIR, -ELOOP (a symlink) without bytes.
+	 */
+	int (*fetch)(struct backend *be, struct be_ctx *ctx, const char *path,
+		     const struct be_ver *have, uint64_t max,
+		     const struct be_sink *sink, struct be_attr *out,
+		     uint64_t *got);
+	/*
+	 * [off, off+len) of exactly version ver (known).  *got < len only at
+	 * the end of the file.  -ESTALE: that version is gone, or the file.
+	 */
+	int (*read)(struct backend *be, struct be_ctx *ctx, const char *path,
+		    const struct be_ver *ver, uint64_t off, uint64_t len,
+		    const struct be_sink *sink, uint64_t *got);
+
+	/* Adds to `need` what commit() will read from fd beside the dirty
+	 * ranges (unchanged bytes that must be fetched first).  Default:
+	 * nothing. */
+	int (*need)(struct backend *be, const struct be_commit *c,
+		    struct rangeset *need);
+	/*
+	 * On 0 the store has the bytes, durable and verified; out is the new
+	 * state (all attributes, ver, aver).  -EEXIST/-ESTALE by B6.  -ENOENT:
+	 * the parent, or with BE_MATCH on a store that writes in place the
+	 * file, is gone.  -EDQUOT, -ENOSPC, -EFBIG.
+	 */
+	int (*commit)(struct backend *be, struct be_ctx *ctx,
+		      const struct be_commit *c, struct be_attr *out);
+
+	/* Names the values that differ; out is the new state.  cond by data
+	 * version.  The data version may change though the bytes do not (file:
+	 * ctime): with BE_MATCH out->ver then holds the same bytes. */
+	int (*setattr)(struct backend *be, struct be_ctx *ctx, const char *path,
+		       const struct be_cond *cond, const struct be_opid *opid,
+		       unsigned mask, const struct be_attr *attr,
+		       struct be_attr *out);
+
+	/* An empty file, FIFO, socket or device by attr->mode's type; always
+	 * exclusive: -EEXIST. */
+	int (*create)(struct backend *be, struct be_ctx *ctx, const char *path,
+		      const struct be_attr *attr, const struct be_opid *opid,
+		      struct be_attr *out);
+	int (*mkdir)(struct backend *be, struct be_ctx *ctx, const char *path,
+		     const struct be_attr *attr, const struct be_opid *opid,
+		     struct be_attr *out);
+	int (*symlink)(struct backend *be, struct be_ctx *ctx, const char *path,
+		       const char *target, const struct be_attr *attr,
+		       const struct be_opid *opid, struct be_attr *out);
+	/* *target is the caller's to free.  -EINVAL: not a symlink. */
+	int (*readlink)(struct backend *be, struct be_ctx *ctx,
+			const char *path, char **target);
+	/* out: of the one inode with two names.  Default -EPERM. */
+	int (*link)(struct backend *be, struct be_ctx *ctx, const char *from,
+		    const char *to, struct be_attr *out);
+	/* A name that is not a directory.  -EISDIR. */
+	int (*unlink)(struct backend *be, struct be_ctx *ctx, const char *path,
+		      const struct be_cond *cond, const struct be_opid *opid);
+	int (*rmdir)(struct backend *be, struct be_ctx *ctx, const char *path,
+		     const struct be_opid *opid);
+	/*
+	 * rename(2) with its errors; flags are renameat2's RENAME_NOREPLACE and
+	 * RENAME_EXCHANGE (-EINVAL where the store can't).  At each moment the
+	 * old name, the new, or both exist.  mask/attr: attribute changes that
+	 * ride along (files only; mask 0: none).  out: of the new name.
+	 */
+	int (*rename)(struct backend *be, struct be_ctx *ctx, const char *from,
+		      const char *to, unsigned flags,
+		      const struct be_opid *opid, unsigned mask,
+		      const struct be_attr *attr, struct be_attr *out);
+	/* A whole file to a new content of `to`, inside the store: version
+	 * from_ver exactly (-ESTALE), attributes from attr.  Default -ENOTSUP:
+	 * the caller copies through itself. */
+	int (*copy)(struct backend *be, struct be_ctx *ctx, const char *from,
+		    const struct be_ver *from_ver, const char *to,
+		    const struct be_cond *cond, const struct be_opid *opid,
+		    const struct be_attr *attr, struct be_attr *out);
+
+	/* *value is the caller's to free; -ENODATA. */
+	int (*getxattr)(struct backend *be, struct be_ctx *ctx,
+			const char *path, const char *name, void **value,
+			size_t *len);
+	/* Names, each with its NUL. */
+	int (*listxattr)(struct backend *be, struct be_ctx *ctx,
+			 const char *path, char **names, size_t *len);
+	/* flags: XATTR_CREATE, XATTR_REPLACE.  value NULL: remove.
+	 * -ENODATA, -EEXIST, -E2BIG, -ENOSPC.  out: new state. */
+	int (*setxattr)(struct backend *be, struct be_ctx *ctx,
+			const char *path, const char *name, const void *value,
+			size_t len, int flags, const struct be_opid *opid,
+			struct be_attr *out);
+
+	/* Counters since start ("requests_get", "retries", "bytes_in", …). */
+	void (*stats)(struct backend *be, be_stat_fn *fn, void *arg);
+	/* No call is under way.  Must take be == partly built. */
+	void (*free)(struct backend *be);
+};
+
+#define BACKEND_MAGIC 0x62656e64u
+struct backend {
+	uint32_t magic;
+	const struct backend_ops *ops;
+	struct be_caps caps;
+	char *id;	       /* names the store for the cache: equal ids, equal
+				* files.  No secrets.  Owned. */
+	struct backend *below; /* decorators: the next one; owned */
+};
+
+/* Base part for constructors; takes over id. */
+void backend_init(struct backend *be, const struct backend_ops *ops, char *id);
+void backend_free(struct backend *be); /* the whole chain; NULL is fine */
+
+/*
+ * Options of a store: looked up by name, NULL = not given.  The names and
+ * defaults are in fs/options.def.
+ */
+struct be_config {
+	const char *(*get)(void *arg, const char *name);
+	void *arg;
+};
+/*
+ * By URL: "mem:", "file:///dir", "/dir", "s3://bucket[/prefix]".  Does not
+ * reach the store (probe does).  -EINVAL with words for a URL or an option
+ * that can't be understood.
+ */
+int backend_open(const char *url, const struct be_config *cfg,
+		 struct backend **out, struct err *err);
+int backend_mem_open(struct backend **out); /* "mem:" */
+/* For tests: a tree in memory that plays a kind of store.  caps() gives the
+ * two usual ones: writes in place, or whole objects in parts ("mem:object"). */
+void backend_mem_caps(struct be_caps *caps, bool in_place);
+int backend_mem_open_as(const struct be_caps *play, struct backend **out);
+/* One more front of the same tree, as a second node would have. */
+int backend_mem_share(struct backend *mem, struct backend **out);
+int backend_file_open(const char *dir, const struct be_config *cfg,
+		      struct backend **out, struct err *err);
+int backend_s3_open(const char *url, const struct be_config *cfg,
+		    struct backend **out, struct err *err);
+
+/* Decorators; each takes over *below on success, and only then. */
+struct wrap_retry_config {
+	bool hard;	   /* repeat until cancelled; else until timeo */
+	int64_t timeo_ns;  /* soft: the whole call's limit */
+	int64_t backoff_min_ns, backoff_max_ns; /* full jitter between */
+};
+int wrap_retry_new(struct backend **below, const struct wrap_retry_config *cfg,
+		   struct backend **out);
+/* State of the store as the retry wrapper sees it, for status. */
+enum be_health { BE_UP, BE_DEGRADED, BE_DOWN };
+enum be_health wrap_retry_health(const struct backend *be); /* any of a chain */
+
+int wrap_trace_new(struct backend **below, struct backend **out); /* log lines */
+/* Fails call number `first` (from 1; 0: never) and then each `every`th after it
+ * (0: no more) with err; `after` makes the call happen and loses its reply.
+ * probe() and need() are not counted.  set() counts anew.  Tests only. */
+struct wrap_fault_config {
+	unsigned first, every;
+	int err; /* -EIO, … */
+	bool transient, after;
+};
+int wrap_fault_new(struct backend **below, const struct wrap_fault_config *cfg,
+		   struct backend **out);
+void wrap_fault_set(struct backend *be, const struct wrap_fault_config *cfg);
+unsigned wrap_fault_calls(const struct backend *be);
+
+/* The checked calls: paths, out-parameters and results are held against the
+ * contract; a breach aborts with --enable-dev, else logs BUG and is -EIO. */
+int be_probe(struct backend *be, struct be_ctx *ctx);
+int be_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
+	       enum be_hint hint, struct be_attr *out);
+int be_list(struct backend *be, struct be_ctx *ctx, const char *path,
+	    be_list_fn *fn, void *arg);
+int be_statfs(struct backend *be, struct be_ctx *ctx, struct statvfs *out);
+int be_fetch(struct backend *be, struct be_ctx *ctx, const char *path,
+	     const struct be_ver *have, uint64_t max,
+	     const struct be_sink *sink, struct be_attr *out, uint64_t *got);
+int be_read(struct backend *be, struct be_ctx *ctx, const char *path,
+	    const struct be_ver *ver, uint64_t off, uint64_t len,
+	    const struct be_sink *sink, uint64_t *got);
+int be_need(struct backend *be, const struct be_commit *c,
+	    struct rangeset *need);
+int be_commit(struct backend *be, struct be_ctx *ctx,
+	      const struct be_commit *c, struct be_attr *out);
+int be_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
+	       const struct be_cond *cond, const struct be_opid *opid,
+	       unsigned mask, const struct be_attr *attr, struct be_attr *out);
+int be_create(struct backend *be, struct be_ctx *ctx, const char *path,
+	      const struct be_attr *attr, const struct be_opid *opid,
+	      struct be_attr *out);
+int be_mkdir(struct backend *be, struct be_ctx *ctx, const char *path,
+	     const struct be_attr *attr, const struct be_opid *opid,
+	     struct be_attr *out);
+int be_symlink(struct backend *be, struct be_ctx *ctx, const char *path,
+	       const char *target, const struct be_attr *attr,
+	       const struct be_opid *opid, struct be_attr *out);
+int be_readlink(struct backend *be, struct be_ctx *ctx, const char *path,
+		char **target);
+int be_link(struct backend *be, struct be_ctx *ctx, const char *from,
+	    const char *to, struct be_attr *out);
+int be_unlink(struct backend *be, struct be_ctx *ctx, const char *path,
+	      const struct be_cond *cond, const struct be_opid *opid);
+int be_rmdir(struct backend *be, struct be_ctx *ctx, const char *path,
+	     const struct be_opid *opid);
+int be_rename(struct backend *be, struct be_ctx *ctx, const char *from,
+	      const char *to, unsigned flags, const struct be_opid *opid,
+	      unsigned mask, const struct be_attr *attr, struct be_attr *out);
+int be_copy(struct backend *be, struct be_ctx *ctx, const char *from,
+	    const struct be_ver *from_ver, const char *to,
+	    const struct be_cond *cond, const struct be_opid *opid,
+	    const struct be_attr *attr, struct be_attr *out);
+int be_getxattr(struct backend *be, struct be_ctx *ctx, const char *path,
+		const char *name, void **value, size_t *len);
+int be_listxattr(struct backend *be, struct be_ctx *ctx, const char *path,
+		 char **names, size_t *len);
+int be_setxattr(struct backend *be, struct be_ctx *ctx, const char *path,
+		const char *name, const void *value, size_t len, int flags,
+		const struct be_opid *opid, struct be_attr *out);
+void be_stats(struct backend *be, be_stat_fn *fn, void *arg);
+
+/* For implementations: words into ctx->err, class into ctx->transient. */
+int be_fail(struct be_ctx *ctx, int code, bool transient, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* -EINTR or -ETIMEDOUT when the call must end now, else 0. */
+int be_must_stop(struct be_ctx *ctx);
+
+#endif

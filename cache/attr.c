@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attributes, names and absences with a lifetime, and the epochs that keep an
+ * answer from being remembered after a local change (C9).
+ */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/clock.h"
+#include "common/path.h"
+#include "common/xalloc.h"
+
+static unsigned
+slot_of(const char *path)
+{
+	return XXH3_64bits(path, strlen(path)) % EPOCH_SLOTS;
+}
+
+uint64_t
+epoch_now(struct cache *c)
+{
+	uint64_t now;
+
+	cache_lock(c);
+	now = c->changes;
+	cache_unlock(c);
+	return now;
+}
+
+bool
+epoch_holds_locked(struct cache *c, const char *path, uint64_t asked)
+{
+	return c->changed[slot_of(path)] <= asked && c->changed_all <= asked;
+}
+
+void
+attr_changed_locked(struct cache *c, const char *path)
+{
+	c->changed[slot_of(path)] = ++c->changes;
+}
+
+static struct aent *
+find_locked(struct cache *c, const char *path)
+{
+	struct aent *e;
+
+	HASH_FIND_STR(c->attrs, path, e);
+	return e;
+}
+
+void
+attr_parent_changed_locked(struct cache *c, const char *path)
+{
+	char *dir = path_dir(path);
+	struct aent *e;
+
+	attr_changed_locked(c, dir);
+	/* A real directory has new times and perhaps a new link count, which
+	 * rsync and make look at.  (A store of objects keeps no such thing.) */
+	e = c->be->caps.random_write ? find_locked(c, dir) : NULL;
+	if (e)
+		e->until_ns = 0;
+	free(dir);
+}
+
+static void
+drop_locked(struct cache *c, struct aent *e)
+{
+	HASH_DEL(c->attrs, e);
+	TAILQ_REMOVE(&c->attr_lru, e, lru);
+	free(e);
+}
+
+static struct aent *
+obtain_locked(struct cache *c, const char *path)
+{
+	struct aent *e = find_locked(c, path);
+	size_t n;
+
+	if (e) {
+		TAILQ_REMOVE(&c->attr_lru, e, lru);
+		TAILQ_INSERT_TAIL(&c->attr_lru, e, lru);
+		return e;
+	}
+	if (HASH_COUNT(c->attrs) >= ATTR_MAX)
+		drop_locked(c, TAILQ_FIRST(&c->attr_lru));
+	n = strlen(path) + 1;
+	e = xcalloc(1, sizeof(*e) + n);
+	memcpy(e->path, path, n);
+	HASH_ADD_STR(c->attrs, path, e);
+	TAILQ_INSERT_TAIL(&c->attr_lru, e, lru);
+	return e;
+}
+
+int
+attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
+		 int64_t *until_ns)
+{
+	struct aent *e = find_locked(c, path);
+
+	if (!e || e->until_ns <= clock_mono_ns())
+		return -EAGAIN;
+	if (e->attr.mode == 0)
+		return -ENOENT;
+	*out = e->attr;
+	*until_ns = e->until_ns;
+	return 0;
+}
+
+bool
+attr_peek(struct cache *c, const char *path, struct be_attr *out)
+{
+	struct aent *e;
+	bool found;
+
+	cache_lock(c);
+	e = find_locked(c, path);
+	found = e && e->attr.mode != 0;
+	if (found)
+		*out = e->attr;
+	cache_unlock(c);
+	return found;
+}
+
+static uint64_t
+pages_hash(const struct be_ver *v)
+{
+	return v->len ? XXH3_64bits(v->b, v->len) | 1 : 0;
+}
+
+void
+attr_install(struct cache *c, const char *path, const struct be_attr *a,
+	     uint64_t asked)
+{
+	struct aent *e;
+	bool tell = false;
+	int64_t now = clock_mono_ns();
+
+	cache_lock(c);
+	if (!epoch_holds_locked(c, path, asked))
+		goto out; /* C9 */
+	e = find_locked(c, path);
+	if (!a) {
+		if (e && e->pages)
+			tell = true;
+		if (c->cfg.negative_ns == 0) {
+			if (e)
+				drop_locked(c, e);
+			goto out;
+		}
+		e = obtain_locked(c, path);
+		memset(&e->attr, 0, sizeof(e->attr));
+		e->pages = 0;
+		e->until_ns = now + c->cfg.negative_ns;
+		goto out;
+	}
+	if (a->flags & BE_ATTR_PARTIAL) {
+		/* From a listing: confirms what is known, tells nothing new. */
+		if (e && e->attr.mode != 0 && a->aver != 0 &&
+		    e->attr.aver == a->aver && e->attr.size == a->size)
+			e->until_ns = now + c->cfg.actimeo_ns;
+		else if (e && e->attr.mode != 0 &&
+			 !be_ver_equal(&e->attr.ver, &a->ver))
+			e->until_ns = 0;
+		goto out;
+	}
+	e = obtain_locked(c, path);
+	if (e->pages && e->pages != pages_hash(&a->ver)) {
+		tell = true;
+		e->pages = 0;
+	}
+	e->attr = *a;
+	e->until_ns = now + c->cfg.actimeo_ns;
+out:
+	cache_unlock(c);
+	if (tell && c->cfg.changed)
+		c->cfg.changed(c->cfg.arg, path, true);
+}
+
+void
+attr_set_own(struct cache *c, const char *path, const struct be_attr *a)
+{
+	struct aent *e;
+
+	cache_lock(c);
+	attr_changed_locked(c, path);
+	attr_parent_changed_locked(c, path);
+	e = obtain_locked(c, path);
+	/* The kernel's pages went along with our own write. */
+	if (e->pages)
+		e->pages = pages_hash(&a->ver);
+	e->attr = *a;
+	e->until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+	cache_unlock(c);
+}
+
+void
+attr_gone_own(struct cache *c, const char *path)
+{
+	struct aent *e;
+
+	cache_lock(c);
+	attr_changed_locked(c, path);
+	attr_parent_changed_locked(c, path);
+	e = find_locked(c, path);
+	if (e)
+		drop_locked(c, e);
+	cache_unlock(c);
+}
+
+void
+attr_forget_tree(struct cache *c, const char *path)
+{
+	struct aent *e, *tmp;
+
+	cache_lock(c);
+	c->changed_all = ++c->changes;
+	HASH_ITER(hh, c->attrs, e, tmp)
+	{
+		if (path_within(e->path, path))
+			drop_locked(c, e);
+	}
+	cache_unlock(c);
+}
+
+int
+attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
+	   int ret)
+{
+	if (ret < 0 && (ctx->be.transient || ret == -EIO || ret == -EINTR ||
+			ret == -ETIMEDOUT)) {
+		attr_forget_tree(c, path);
+		cache_lock(c);
+		attr_parent_changed_locked(c, path);
+		cache_unlock(c);
+	}
+	return ret;
+}
+
+bool
+attr_pages(struct cache *c, const char *path, const struct be_ver *ver)
+{
+	struct aent *e;
+	uint64_t h = pages_hash(ver);
+	bool same;
+
+	cache_lock(c);
+	e = obtain_locked(c, path);
+	same = h && e->pages == h;
+	e->pages = h;
+	cache_unlock(c);
+	return same;
+}
+
+void
+attr_free_all(struct cache *c)
+{
+	struct aent *e, *tmp;
+
+	HASH_ITER(hh, c->attrs, e, tmp)
+	{
+		drop_locked(c, e);
+	}
+}
+
+mode_t
+attr_without_priv(mode_t mode)
+{
+	if (!S_ISREG(mode))
+		return mode;
+	mode &= ~(mode_t)S_ISUID;
+	/* Without group execution it is no privilege, but mandatory locking. */
+	if (mode & S_IXGRP)
+		mode &= ~(mode_t)S_ISGID;
+	return mode;
+}
+
+int
+attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
+	 struct be_attr *out, int64_t *until_ns)
+{
+	enum be_hint hint = BE_HINT_NONE;
+	struct be_attr a;
+	uint64_t asked;
+	int ret;
+
+	cache_lock(c);
+	ret = attr_find_locked(c, path, out, until_ns);
+	asked = c->changes;
+	cache_unlock(c);
+	if (ret != -EAGAIN)
+		return ret;
+	ret = must_not_block(ctx);
+	if (ret < 0)
+		return ret;
+	if (attr_peek(c, path, &a))
+		hint = S_ISDIR(a.mode) ? BE_HINT_DIR : BE_HINT_FILE;
+	ret = be_getattr(c->be, &ctx->be, path, hint, &a);
+	if (ret == -ENOENT && hint != BE_HINT_NONE)
+		ret = be_getattr(c->be, &ctx->be, path, BE_HINT_NONE, &a);
+	if (ret == 0) {
+		attr_install(c, path, &a, asked);
+		*out = a;
+		*until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+	} else if (ret == -ENOENT) {
+		attr_install(c, path, NULL, asked);
+	}
+	return ret;
+}
+
+void
+attr_new(struct cache *c, struct cache_ctx *ctx, const char *path, mode_t mode,
+	 struct be_attr *a)
+{
+	char *dir = path_dir(path);
+	struct be_attr parent;
+
+	memset(a, 0, sizeof(*a));
+	/* Shown before the store has the file, which then keeps the number. */
+	if (!c->be->caps.random_write) {
+		struct be_opid r;
+
+		be_opid_new(&r);
+		a->ino = XXH3_64bits(r.s, sizeof(r.s)) | 2;
+	}
+	a->mode = mode;
+	a->uid = ctx->be.uid;
+	a->gid = ctx->be.gid;
+	a->nlink = S_ISDIR(mode) ? 2 : 1;
+	a->atime = a->mtime = a->ctime = clock_wall();
+	/* A set-group-id directory hands its group on. */
+	if (attr_peek(c, dir, &parent) && (parent.mode & S_ISGID)) {
+		a->gid = parent.gid;
+		if (S_ISDIR(mode))
+			a->mode |= S_ISGID;
+	}
+	free(dir);
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of cache/.
+ *
+ * Locks, outermost first (docs/locking.md):
+ *   keys.lock      which paths a mutation is under way for
+ *   cache.lock     the tables: attributes, listings, contents by path
+ *   content.lock   one file's bytes
+ * None is held across a backend call (C7).  content.lock is held across reads
+ * and writes of the local staging file: those bytes are what it protects.
+ */
+#ifndef CACHE_PRIV_H
+#define CACHE_PRIV_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "cache/cache.h"
+#include "cache/journal.h"
+#include "cache/store.h"
+#include "common/range.h"
+
+#define FETCH_BLOCK (256u * 1024)	 /* fetches are aligned to it */
+#define FETCH_MAX (8u * 1024 * 1024)	 /* one backend read */
+#define ATTR_MAX 200000			 /* entries; ~400 bytes each */
+#define LISTING_MAX 128			 /* cached listings */
+#define IDLE_MAX 256			 /* closed contents kept in memory */
+#define EPOCH_SLOTS 4096
+#define CONFLICT_TRIES 16
+
+/* --- attributes, names and absences (attr.c) ----------------------------- */
+
+struct aent {
+	UT_hash_handle hh;
+	TAILQ_ENTRY(aent) lru;
+	struct be_attr attr; /* mode 0: absent */
+	int64_t until_ns;    /* CLOCK_MONOTONIC */
+	uint64_t pages;	     /* hash of the version whose pages the kernel may
+			      * have; 0 = none */
+	char path[];
+};
+TAILQ_HEAD(aent_list, aent);
+
+/* Local changes are numbered; a question notes the number of the last one
+ * before it, and its answer is dropped if the path was changed since (C9). */
+struct lent {
+	UT_hash_handle hh;
+	TAILQ_ENTRY(lent) lru;
+	struct cache_listing l;
+	int64_t until_ns;
+	uint64_t asked;
+	char path[];
+};
+TAILQ_HEAD(lent_list, lent);
+
+/* --- content of one file (content.c) ------------------------------------- */
+
+struct flight {
+	struct range r;
+	LIST_ENTRY(flight) link;
+};
+
+struct content {
+	struct cache *c;
+	UT_hash_handle hh; /* in cache.contents by path, while `current` */
+	TAILQ_ENTRY(content) idle;
+	unsigned refs;	 /* cache.lock; handles, jobs and the idle list */
+	unsigned handles; /* cache.lock */
+	bool current;	 /* cache.lock: in the table: what a new open gets */
+	bool is_idle;	 /* cache.lock */
+	bool is_orphan;	 /* cache.lock: restored, no handle has come yet */
+	bool is_mapped;	 /* cache.lock: closed, but a mapping may write it */
+	uint64_t drained; /* cache.lock: the round that tried it */
+
+	pthread_mutex_t lock; /* protects everything below */
+	pthread_cond_t cond;  /* flights and commits */
+	char *path;	      /* also cache.lock to change it */
+	bool unlinked;	      /* no name any more: never sent … */
+	bool other_names;     /* … but for its hard links, which we don't know */
+	bool in_store;	      /* base is an object; else: believed absent */
+	bool reserved;	      /* base is our own, empty: nothing to protect yet */
+	bool truncated;	      /* opened with O_TRUNC: no byte of what is there */
+	bool racy;	      /* base can't be believed at the next open */
+
+	struct be_attr attr; /* as stat shows it; size is the current one */
+	struct be_ver base;  /* what the clean bytes are of */
+	uint64_t base_size;
+	uint64_t clean_end;   /* below it absent bytes are the base's; above
+			       * it, holes are zeros */
+	uint64_t commit_size; /* while committing: the size that is sent */
+	uint64_t commit_end;  /* what clean_end will be after it */
+	unsigned attr_dirty; /* BE_SET_* that ride on the next commit */
+	unsigned attr_sending; /* … that ride on the one under way: a truncate
+				* has no dirty byte, and is unsent till then */
+
+	struct store_file *clean; /* CLEAN, or where fd is filled from; kept
+				   * until the end once opened */
+	bool clean_bad;		  /* the disk spoiled it: not used any more */
+	int fd;			  /* PARTIAL and STAGED; -1 */
+	char *private_name;	  /* of fd; NULL: a memory file */
+	struct rangeset present;  /* in fd; only with fd >= 0 */
+	struct rangeset dirty;	  /* in fd, not in the store */
+	struct rangeset sending;  /* dirty ones that a commit has taken */
+	bool staged;		  /* fd may differ from base */
+	bool append_only;	  /* dirty = bytes appended from append_at */
+	uint64_t append_at;
+	/* The kernel reads, and with exposed_rw writes, the local file itself
+	 * (expose.c); until the last handle is gone. */
+	bool exposed, exposed_rw;
+	bool exposed_other; /* … but a file that is no longer this content */
+	bool stamp_ok;	    /* stamp is of the bytes that were last hashed */
+	struct stat stamp;
+	struct timespec seen_mtim; /* of fd, when attr.mtime was set */
+	uint64_t *sums;	    /* of STORE_BLOCKs of the base; NULL: unknown */
+	uint64_t nsums;
+	uint64_t *scanned; /* the same, as the last scan saw them */
+	uint64_t nscanned;
+	bool committing;
+	bool publishing; /* until it ends, an open waits */
+	bool lost;   /* of a killed worker, and can't be told any more */
+	bool failed; /* the last commit failed; words were logged */
+	bool exclusive; /* excl=close: EEXIST comes at close */
+	uint64_t gen; /* bumped by each write and truncate */
+	uint64_t base_gen; /* bumped when base becomes another's version */
+	struct timespec since; /* first unsent byte */
+	int log_fd;    /* journal's log of what was written; -1 */
+	uint64_t logged; /* entries in it */
+	struct journal_change last; /* of them */
+	struct be_opid resume; /* of a commit that may have been sent without
+				* an answer; "" = none */
+	uint64_t room; /* bytes that may be written before asking the disk */
+	LIST_HEAD(, flight) flights;
+
+	/* the opener, for commits */
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;
+	size_t ngroups;
+};
+TAILQ_HEAD(content_list, content);
+
+struct cfile {
+	struct content *k;
+	int flags;
+	pthread_mutex_t lock; /* outside content.lock; protects what follows */
+	uint64_t next;	 /* where a sequential reader goes on */
+	uint64_t window; /* readahead, bytes */
+	uint64_t ahead;	 /* fetched or asked for up to here */
+};
+
+/* --- one mutation a path at a time (keys.c) ------------------------------- */
+
+struct key {
+	const char *path;
+	bool tree; /* and everything below */
+	LIST_ENTRY(key) link;
+};
+struct keys {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	LIST_HEAD(, key) held;
+};
+void keys_init(struct keys *k);
+void keys_release(struct keys *k);
+/* Waits until neither path nor (tree) anything below or above it is held.
+ * key->path must live until key_unlock.  -EINTR by ctx. */
+int key_lock(struct keys *k, struct key *key, const char *path, bool tree,
+	     struct be_ctx *ctx);
+int key_lock2(struct keys *k, struct key *a, const char *path_a,
+	      struct key *b, const char *path_b, bool tree, struct be_ctx *ctx);
+void key_unlock(struct keys *k, struct key *key);
+
+/* --- the cache ------------------------------------------------------------ */
+
+struct cache {
+	struct cache_config cfg;
+	struct backend *be;
+	struct store *store;
+	struct keys keys;
+
+	pthread_mutex_t lock;
+	struct aent *attrs;
+	struct aent_list attr_lru;
+	struct lent *listings;
+	struct lent_list listing_lru;
+	struct content *contents; /* by path */
+	struct content_list idle;
+	unsigned nidle;
+	struct content_list orphans;
+	struct content_list mapped;
+	pthread_t keeper; /* looks at them; started with the first */
+	bool has_keeper;
+	pthread_cond_t keeper_cond;
+	struct content_list failed; /* unsent, and nobody has them open */
+	uint64_t changes;		/* number of the last local change */
+	uint64_t changed[EPOCH_SLOTS];	/* … of a path in this slot */
+	uint64_t changed_all;		/* … that concerned a whole tree */
+	struct statvfs statfs;
+	int64_t statfs_until_ns;
+
+	atomic_ullong hits, misses, conflicts, open_files, failed_files;
+	atomic_ullong memory_bytes; /* of memory files, see stage_new */
+	atomic_int precise; /* writes move ctime: 1; not: -1; unknown: 0 */
+	atomic_uint jobs;	    /* readahead under way */
+	atomic_int stopping;
+};
+
+static inline void
+cache_lock(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+}
+
+static inline void
+cache_unlock(struct cache *c)
+{
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* -EAGAIN for a caller that must not block. */
+static inline int
+must_not_block(const struct cache_ctx *ctx)
+{
+	return ctx->try_only ? -EAGAIN : 0;
+}
+
+/* attr.c.  Those that end in _locked want cache.lock. */
+uint64_t epoch_now(struct cache *c);
+bool epoch_holds_locked(struct cache *c, const char *path, uint64_t asked);
+/* path was changed by us: answers asked before are not remembered. */
+void attr_changed_locked(struct cache *c, const char *path);
+/* The directory that path is in was changed by us. */
+void attr_parent_changed_locked(struct cache *c, const char *path);
+/* Fresh: 0, or -ENOENT for a believed absence; -EAGAIN: ask. */
+int attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
+		     int64_t *until_ns);
+/* What an earlier answer said, however old; false: nothing. */
+bool attr_peek(struct cache *c, const char *path, struct be_attr *out);
+/* An answer (a == NULL: absent); asked: epoch_now() before the question.  Tells cfg.changed
+ * when the bytes differ from those the kernel may have. */
+void attr_install(struct cache *c, const char *path, const struct be_attr *a,
+		  uint64_t asked);
+/* The state after a change of our own: path and its directory. */
+void attr_set_own(struct cache *c, const char *path, const struct be_attr *a);
+void attr_gone_own(struct cache *c, const char *path);
+void attr_forget_tree(struct cache *c, const char *path);
+/* After a mutation of path: if it failed and may have happened all the same,
+ * nothing is believed of path any more.  Returns ret. */
+int attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
+	       int ret);
+/* Note that the kernel's pages are of this version; was it so before? */
+bool attr_pages(struct cache *c, const char *path, const struct be_ver *ver);
+void attr_free_all(struct cache *c);
+/* Attributes now, asked for if need be. */
+int attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
+	     struct be_attr *out, int64_t *until_ns);
+/* Attributes of something that is to be made by this caller. */
+void attr_new(struct cache *c, struct cache_ctx *ctx, const char *path,
+	      mode_t mode, struct be_attr *a);
+/* What a write or a change of owner leaves of it. */
+mode_t attr_without_priv(mode_t mode);
+/* listing.c */
+void listing_free_all(struct cache *c);
+
+/* content.c, fetch.c, stage.c */
+struct content *content_new(struct cache *c, const char *path);
+void content_get_locked(struct content *k); /* cache.lock */
+void content_put(struct content *k);
+/* The current content of path with a reference, or NULL. */
+struct content *content_find(struct cache *c, const char *path);
+void content_insert_locked(struct content *k);
+/* No new open gets it. */
+void content_detach_locked(struct content *k);
+bool content_unsent_locked(const struct content *k); /* content.lock */
+bool content_unsent(struct content *k);
+void content_attr(struct content *k, struct be_attr *out);
+struct be_ver content_base(struct content *k); /* len 0: not to be believed */
+void content_rename_locked(struct content *k, const char *path); /* cache.lock */
+/* The name is gone; handles go on.  Fetches first what is not here. */
+int content_prepare_unlink(struct content *k, struct cache_ctx *ctx);
+void content_unlinked(struct content *k);
+/* Makes [off, off+len) local.  Not with a CLEAN content. */
+int content_fetch(struct content *k, struct cache_ctx *ctx, uint64_t off,
+		  uint64_t len);
+/* Waits for a flight or a commit to end; -EINTR, -ETIMEDOUT by ctx. */
+int content_wait_locked(struct content *k, struct cache_ctx *ctx);
+bool content_local_locked(struct content *k, uint64_t off, uint64_t len);
+bool content_local(struct content *k, uint64_t off, uint64_t len);
+int content_read(struct content *k, struct cache_ctx *ctx, uint64_t off,
+		 void *p, size_t len, size_t *got);
+/* A staging file that may be written; content.lock held before and after. */
+int content_stage_locked(struct content *k, struct cache_ctx *ctx);
+int content_truncate(struct content *k, struct cache_ctx *ctx, uint64_t size);
+int content_complete(struct content *k, struct cache_ctx *ctx);
+/* An fd for PARTIAL or STAGED content that has none. */
+int content_backing_new(struct content *k, bool for_write);
+int content_backing_new_locked(struct content *k, bool for_write);
+/* Turns finished staged or partial content into a clean file, if it can. */
+bool content_publish_begin_locked(struct content *k);
+void content_publish(struct content *k);
+void content_kill_priv_locked(struct content *k, uid_t uid);
+void content_touch_locked(struct content *k); /* mtime, ctime = now */
+int read_all(int fd, void *p, size_t len, uint64_t off, size_t *got);
+int write_all(int fd, const void *p, size_t len, uint64_t off);
+
+/* name.c */
+/* An object must exist before it can be linked, renamed or given xattrs; all:
+ * and have all the bytes. */
+int name_make_real(struct cache *c, struct cache_ctx *ctx, const char *path,
+		   bool all);
+/* Is a file in the tree dir that the store does not have yet? */
+bool name_unsent_below(struct cache *c, const char *dir);
+
+/* expose.c */
+/* Bytes that only a scan would find may have come. */
+bool expose_changed_locked(const struct content *k);
+/* Size and times as the kernel's own writes have made them. */
+void expose_refresh_locked(struct content *k);
+/* Finds what changed; the committing thread only. */
+int expose_scan(struct content *k);
+/* After a commit: what was scanned is what the base has. */
+void expose_sent_locked(struct content *k);
+/* The last handle is gone: may the bytes still change?  false: they are
+ * still, and fd is read-only. */
+bool expose_may_change_locked(struct content *k);
+void expose_watch(struct content *k); /* until they are still */
+void expose_stop(struct cache *c);
+void expose_free(struct content *k);
+
+/* commit.c */
+int content_commit(struct content *k, struct cache_ctx *ctx);
+/* Writes down what a next daemon must know of unsent bytes. */
+void content_journal_locked(struct content *k, enum journal_state state,
+			    const struct be_commit *commit, int error,
+			    const char *words);
+
+/* Nothing is unsent: a next daemon need not know of it. */
+void content_settled_locked(struct content *k);
+/* Dirty ranges and size changed: for a next worker. */
+void content_log_locked(struct content *k, uint64_t off, uint64_t len);
+/* No list keeps it any more; drops that list's reference. */
+void content_unlist_locked(struct content *k); /* cache.lock */
+/* What is unsent when the last handle goes: kept and listed. */
+void content_failed(struct content *k);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* The cache as a whole: made, asked for its state, drained, freed. */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+
+int
+cache_new(const struct cache_config *cfg, struct backend **be,
+	  struct cache **out, struct err *err)
+{
+	struct cache *c = xcalloc(1, sizeof(*c));
+	struct store_config sc = {
+		.dir = cfg->dir,
+		.instance = cfg->instance,
+		.store_id = (*be)->id,
+		.size_max = cfg->size_max,
+		.free_min = cfg->free_min,
+	};
+	pthread_condattr_t attr;
+	int ret = store_new(&sc, &c->store, err);
+
+	if (ret < 0) {
+		free(c);
+		return ret;
+	}
+	c->cfg = *cfg;
+	c->cfg.dir = NULL; /* the store has its own copy */
+	c->cfg.instance = NULL;
+	if (!c->cfg.whole_max)
+		c->cfg.whole_max = FETCH_MAX;
+	c->be = steal_ptr(be);
+	pthread_mutex_init(&c->lock, NULL);
+	keys_init(&c->keys);
+	TAILQ_INIT(&c->attr_lru);
+	TAILQ_INIT(&c->listing_lru);
+	TAILQ_INIT(&c->idle);
+	TAILQ_INIT(&c->failed);
+	TAILQ_INIT(&c->orphans);
+	TAILQ_INIT(&c->mapped);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->keeper_cond, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = c;
+	return 0;
+}
+
+struct recovery {
+	struct cache *c;
+	struct cache_ctx *ctx;
+};
+
+static void
+finish_move(void *arg, const struct be_opid *opid, const char *from,
+	    const char *to)
+{
+	struct recovery *r = arg;
+	struct be_attr none = { 0 }, out;
+	int ret;
+
+	r->ctx->be.attempt = 1; /* B5: it may have been done already */
+	ret = be_rename(r->c->be, &r->ctx->be, from, to, 0, opid, 0, &none,
+			&out);
+	r->ctx->be.attempt = 0;
+	if (ret == 0)
+		log_info("cache", "finished the rename of \"%s\" to \"%s\"",
+			 from, to);
+	else
+		log_warn("cache", "rename of \"%s\" to \"%s\", which an "
+			 "earlier daemon began: %s", from, to,
+			 r->ctx->be.err ? err_words(r->ctx->be.err) :
+					  strerror(-ret));
+	if (ret != -EINTR && ret != -ETIMEDOUT && ret != -EIO)
+		journal_move_drop(r->c->store, opid);
+}
+
+void
+cache_recover(struct cache *c, struct cache_ctx *ctx)
+{
+	struct recovery r = { .c = c, .ctx = ctx };
+
+	journal_move_scan(c->store, finish_move, &r);
+}
+
+static void
+drop_idle(struct cache *c)
+{
+	for (;;) {
+		struct content *k;
+
+		cache_lock(c);
+		k = TAILQ_FIRST(&c->idle);
+		if (k) {
+			TAILQ_REMOVE(&c->idle, k, idle);
+			k->is_idle = false;
+			c->nidle--;
+			content_detach_locked(k);
+		}
+		cache_unlock(c);
+		if (!k)
+			return;
+		content_put(k);
+	}
+}
+
+/* Files that could not be sent keep their private file and its journal record on disk. */
+static void
+leave_unsent(struct cache *c, struct content_list *list)
+{
+	struct content *k;
+
+	while ((k = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, k, idle);
+		pthread_mutex_lock(&k->lock);
+		free(k->private_name);
+		k->private_name = NULL;
+		atomic_fetch_add(&c->memory_bytes, k->attr.size);
+		pthread_mutex_unlock(&k->lock);
+		content_put(k);
+	}
+}
+
+void
+cache_free(struct cache *c)
+{
+	struct timespec tick = { .tv_nsec = 1000000 };
+
+	if (!c)
+		return;
+	atomic_store(&c->stopping, 1);
+	/* Jobs that were handed to cfg.run end soon: they are cancelled. */
+	while (atomic_load(&c->jobs))
+		nanosleep(&tick, NULL);
+	expose_stop(c);
+	drop_idle(c);
+	leave_unsent(c, &c->failed);
+	leave_unsent(c, &c->orphans);
+	listing_free_all(c);
+	attr_free_all(c);
+	store_free(c->store);
+	backend_free(c->be);
+	keys_release(&c->keys);
+	pthread_cond_destroy(&c->keeper_cond);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+struct backend *
+cache_backend(struct cache *c)
+{
+	return c->be;
+}
+
+struct pending {
+	void (*fn)(void *arg, const char *path, uint64_t bytes);
+	void *arg;
+	uint64_t files, bytes;
+};
+
+static void
+pending_one(struct content *k, struct pending *p)
+{
+	uint64_t bytes;
+	bool unsent;
+
+	pthread_mutex_lock(&k->lock);
+	unsent = content_unsent_locked(k);
+	bytes = rangeset_bytes(&k->dirty) + rangeset_bytes(&k->sending);
+	if (unsent && p->fn)
+		p->fn(p->arg, k->path, bytes);
+	pthread_mutex_unlock(&k->lock);
+	if (unsent) {
+		p->files++;
+		p->bytes += bytes;
+	}
+}
+
+static void
+pending_all(struct cache *c, struct pending *p)
+{
+	struct content *k;
+
+	cache_lock(c);
+	for (k = c->contents; k; k = k->hh.next)
+		pending_one(k, p);
+	TAILQ_FOREACH(k, &c->failed, idle)
+		pending_one(k, p);
+	cache_unlock(c);
+}
+
+void
+cache_pending(struct cache *c,
+	      void (*fn)(void *arg, const char *path, uint64_t bytes),
+	      void *arg)
+{
+	struct pending p = { .fn = fn, .arg = arg };
+
+	pending_all(c, &p);
+}
+
+void
+cache_stats_get(struct cache *c, struct cache_stats *out)
+{
+	struct pending p = { 0 };
+	struct store_stats s;
+
+	pending_all(c, &p);
+	store_stats_get(c->store, &s);
+	*out = (struct cache_stats){
+		.hits = atomic_load(&c->hits),
+		.misses = atomic_load(&c->misses),
+		.bytes = s.bytes,
+		.pending_files = p.files,
+		.pending_bytes = p.bytes,
+		.evictions = s.evictions,
+		.conflicts = atomic_load(&c->conflicts),
+		.disk_errors = s.disk_errors,
+		.failed_files = atomic_load(&c->failed_files),
+		.open_files = atomic_load(&c->open_files),
+	};
+}
+
+/* One unsent content with a reference, of those not tried yet. */
+static struct content *
+next_unsent(struct cache *c, uint64_t round)
+{
+	struct content *k, *found = NULL;
+
+	cache_lock(c);
+	for (k = c->contents; k && !found; k = k->hh.next) {
+		if (k->drained != round && content_unsent(k))
+			found = k;
+	}
+	TAILQ_FOREACH(k, &c->failed, idle)
+	{
+		if (!found && k->drained != round && content_unsent(k))
+			found = k;
+	}
+	if (found) {
+		found->drained = round;
+		content_get_locked(found);
+	}
+	cache_unlock(c);
+	return found;
+}
+
+int
+cache_drain(struct cache *c, struct cache_ctx *ctx)
+{
+	struct pending left = { 0 };
+	struct content *k;
+	uint64_t round = clock_mono_ns();
+
+	while ((k = next_unsent(c, round))) {
+		int ret = content_commit(k, ctx);
+
+		if (ret < 0)
+			log_warn("cache", "drain: %s",
+				 ctx->be.err ? err_words(ctx->be.err) :
+					       strerror(-ret));
+		content_put(k);
+		if (be_must_stop(&ctx->be) < 0)
+			break;
+	}
+	pending_all(c, &left);
+	if (!left.files)
+		return 0;
+	return err_set(ctx->be.err, -EIO,
+		       "%llu files with %llu bytes are not in the store",
+		       (unsigned long long)left.files,
+		       (unsigned long long)left.bytes);
+}

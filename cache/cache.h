@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is remembered of a store, and what may be believed.
+ *
+ * Invariants (tests cite them):
+ * C1  One reply never mixes two versions.
+ * C2  A commit returns 0 only after the backend has the bytes.
+ * C3  The store on disk never serves bytes that the backend refused.
+ * C4  Deleting the whole cache directory loses nothing acknowledged.
+ * C5  A local disk fault is a miss.
+ * C6  Bytes are served only if their record names this file, this version,
+ *     and their checksum holds.
+ * C7  No lock is held across a backend call.
+ * C8  At most one fetch of a byte range of a file at a time.
+ * C9  An answer asked for before a local change is not remembered after it.
+ *
+ * A file's content, and the function of each arrow:
+ *
+ *            cache_open                      content_fetch (last gap)
+ *   NONE ---------------> PARTIAL ------------------------------> CLEAN
+ *    |   content_open        |                                      |
+ *    |                       | content_stage       content_stage    |
+ *    | cache_create,         | (first write)       (first write:    |
+ *    | O_TRUNC               v                      a copy)         |
+ *    +--------------------> STAGED <-------------------------------+
+ *                            | ^
+ *            content_commit  | | next write
+ *                            v |
+ *                          STAGED, nothing dirty --- last close --> CLEAN
+ *                                                 content_publish
+ *
+ * CLEAN: an immutable, complete file in the shared store, one version.
+ * PARTIAL: ours alone, holes where nothing was fetched, one version.
+ * STAGED: ours alone, dirty ranges over a base version; never evicted.
+ *
+ * Paths are those of common/path.h.  Every call may block on the backend
+ * unless ctx->try_only is set: then it answers from memory and the local disk, or
+ * returns -EAGAIN having changed nothing.  Any thread.
+ * Errors: negative errno, words in ctx->be.err.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
+
+#include "backends/backend.h"
+
+struct cache;
+struct cfile;
+
+struct cache_ctx {
+	struct be_ctx be;
+	bool try_only; /* never block: -EAGAIN instead */
+};
+
+struct cache_config {
+	const char *dir;      /* cache directory; made if missing */
+	const char *instance; /* names this mount within dir (rule 21) */
+	uint64_t size_max;    /* bytes of clean content kept; 0 = unlimited */
+	uint64_t free_min;    /* bytes of the disk left free */
+	int64_t actimeo_ns;   /* attributes, names, listings */
+	int64_t negative_ns;  /* absence */
+	bool cto;	      /* open() always asks the store */
+	bool conflict_fail;   /* ESTALE instead of last close wins (P9) */
+	bool exclusive_at_close; /* excl=close */
+	uint64_t readahead;   /* bytes, the most that is fetched ahead */
+	uint64_t whole_max;   /* fetched whole at open up to this size */
+	/* Ownership of objects that have none, and the mapping. */
+	uid_t uid;
+	gid_t gid;
+	mode_t umask; /* taken from defaults of 0777/0666 */
+	/* A foreign change was noticed; called from any thread with no lock
+	 * held, must only queue.  `data`: the bytes changed too. */
+	void (*changed)(void *arg, const char *path, bool data);
+	/* Runs fn(job) soon, in a thread that may block (readahead); NULL:
+	 * nothing is fetched ahead. */
+	void (*run)(void *arg, void (*fn)(void *job), void *job);
+	void *arg;
+};
+
+/* Takes over *be on success, and only then.  -EBUSY: the instance is in use.
+ * A disk that can't be used is no error but for -EINVAL (the directory is
+ * somebody else's): the cache then keeps nothing but what is open. */
+int cache_new(const struct cache_config *cfg, struct backend **be,
+	      struct cache **out, struct err *err);
+/* First of all, and without the backend: takes over the staged bytes of an
+ * earlier daemon of this instance.  wanted(path): a handle of path is still
+ * open, and goes on with them; others (wanted NULL: all) are told of and kept
+ * on disk. */
+void cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
+		    void *arg);
+/* After be_probe(): finishes the renames of directories that an earlier daemon
+ * of this instance began. */
+void cache_recover(struct cache *c, struct cache_ctx *ctx);
+/* Nothing is open any more.  Unsent bytes stay on disk, journaled. */
+void cache_free(struct cache *c);
+struct backend *cache_backend(struct cache *c);
+
+/* --- names and attributes ------------------------------------------------ */
+
+/* How long what was just told may be believed by the kernel, ns. */
+struct cache_life {
+	int64_t entry_ns;
+	int64_t attr_ns;
+};
+int cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
+		 struct be_attr *out, struct cache_life *life);
+/* cf: an open file of that path, or NULL.  An unlinked cf is answered. */
+int cache_getattr(struct cache *c, struct cache_ctx *ctx, const char *path,
+		  struct cfile *cf, struct be_attr *out,
+		  struct cache_life *life);
+/* mask: BE_SET_*, or CACHE_SET_SIZE for truncate. */
+#define CACHE_SET_SIZE (1u << 16)
+int cache_setattr(struct cache *c, struct cache_ctx *ctx, const char *path,
+		  struct cfile *cf, unsigned mask, const struct be_attr *attr,
+		  struct be_attr *out);
+int cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
+		mode_t mode, struct be_attr *out);
+/* FIFO, socket, and plain files; -EPERM where the store has no such thing. */
+int cache_mknod(struct cache *c, struct cache_ctx *ctx, const char *path,
+		mode_t mode, dev_t rdev, struct be_attr *out);
+int cache_symlink(struct cache *c, struct cache_ctx *ctx, const char *path,
+		  const char *target, struct be_attr *out);
+int cache_readlink(struct cache *c, struct cache_ctx *ctx, const char *path,
+		   char **target);
+int cache_link(struct cache *c, struct cache_ctx *ctx, const char *from,
+	       const char *to, struct be_attr *out);
+int cache_unlink(struct cache *c, struct cache_ctx *ctx, const char *path);
+int cache_rmdir(struct cache *c, struct cache_ctx *ctx, const char *path);
+int cache_rename(struct cache *c, struct cache_ctx *ctx, const char *from,
+		 const char *to, unsigned flags);
+int cache_statfs(struct cache *c, struct cache_ctx *ctx, struct statvfs *out);
+int cache_getxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
+		   const char *name, void **value, size_t *len);
+int cache_listxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
+		    char **names, size_t *len);
+int cache_setxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
+		   const char *name, const void *value, size_t len, int flags);
+
+/* A snapshot of a directory, sorted by name; owned by the caller, not changed
+ * by anyone.  "." and ".." are not in it. */
+struct cache_dirent {
+	char *name;
+	mode_t mode;  /* type bits only; 0: a stat would have to tell */
+	uint64_t ino; /* as stat would tell, where known; never 0 */
+};
+struct cache_listing {
+	size_t n;
+	struct cache_dirent *v;
+};
+int cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
+	       struct cache_listing *out);
+void cache_listing_release(struct cache_listing *l);
+/* Makes the attributes of v[from, from+n) of a listing of path known, in
+ * parallel; errors are left for the lookups that follow. */
+void cache_prefetch_attrs(struct cache *c, struct cache_ctx *ctx,
+			  const char *path, const struct cache_listing *l,
+			  size_t from, size_t n);
+
+/* --- files --------------------------------------------------------------- */
+
+/* flags: of open(2).  A handle; close with cache_release.  -ELOOP, -EISDIR. */
+int cache_open(struct cache *c, struct cache_ctx *ctx, const char *path,
+	       int flags, struct cfile **out, bool *keep_pages);
+/* O_CREAT: with O_EXCL one winner (P3); else opens what is there. */
+int cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
+		 int flags, mode_t mode, struct cfile **out,
+		 struct be_attr *attr);
+/* Bytes [off, off+len) into p; *got < len at the end of the file. */
+int cache_read(struct cfile *cf, struct cache_ctx *ctx, uint64_t off, void *p,
+	       size_t len, size_t *got);
+/* Only moves bytes to the local disk.  append: off is ignored.  -ENOSPC. */
+int cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
+		const void *p, size_t len, bool append);
+/* close() and fsync(): 0 only when the store has the bytes (C2, P1). */
+int cache_flush(struct cfile *cf, struct cache_ctx *ctx);
+int cache_fallocate(struct cfile *cf, struct cache_ctx *ctx, int mode,
+		    uint64_t off, uint64_t len);
+/* whence: SEEK_DATA, SEEK_HOLE. */
+int cache_lseek(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
+		int whence, uint64_t *out);
+int cache_copy_range(struct cfile *in, uint64_t in_off, struct cfile *out,
+		     uint64_t out_off, size_t len, struct cache_ctx *ctx,
+		     size_t *copied);
+/* Are both handles of the same bytes?  (One path may have two contents open:
+ * what it had, and what another node put there.) */
+bool cache_same_file(const struct cfile *a, const struct cfile *b);
+/*
+ * May the kernel read (and write) the local file by itself?  0: *fd is that
+ * file, the cache's, open as long as cf is; from now on what was written is
+ * found by looking.  -EAGAIN: not yet told, see try_only.  -EOPNOTSUPP: no, it
+ * must be served.  again: the kernel has it already, as an earlier cache_expose
+ * of the same node said; then -EOPNOTSUPP means that this handle must be
+ * served beside it, and -ESTALE that the kernel has another file.
+ */
+int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
+/* The last reference of a handle.  What is unsent (no flush came) is sent
+ * here, in this thread. */
+void cache_release(struct cfile *cf, struct cache_ctx *ctx);
+
+/* --- state --------------------------------------------------------------- */
+
+struct cache_stats {
+	uint64_t hits, misses; /* of cache_read: served locally, or not */
+	uint64_t bytes;	       /* clean content on disk, all mounts */
+	uint64_t pending_files, pending_bytes; /* accepted, not in the store */
+	uint64_t evictions, conflicts, disk_errors;
+	uint64_t failed_files; /* commits that failed for good, kept on disk */
+	uint64_t open_files;
+};
+void cache_stats_get(struct cache *c, struct cache_stats *out);
+/* Names of files with unsent bytes, for umount and status. */
+void cache_pending(struct cache *c,
+		   void (*fn)(void *arg, const char *path, uint64_t bytes),
+		   void *arg);
+/* Sends all that is unsent; -EIO and words if any stays. */
+int cache_drain(struct cache *c, struct cache_ctx *ctx);
+
+#endif

@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How staged bytes get into the store: one commit at a time for a file, with
+ * a condition and an operation id (rules 1, 2, 6), and what happens when
+ * another node was faster (P9).
+ */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+
+void
+content_journal_locked(struct content *k, enum journal_state state,
+		       const struct be_commit *commit, int error,
+		       const char *words)
+{
+	struct journal_rec r = {
+		.path = k->path,
+		.state = state,
+		.uid = k->uid,
+		.gid = k->gid,
+		.groups = k->groups,
+		.ngroups = k->ngroups,
+		.cond.pre = k->in_store ? BE_MATCH : BE_ABSENT,
+		.cond.ver = k->base,
+		.whole = k->truncated || !k->in_store,
+		.exposed = k->exposed_rw,
+		.base = k->base,
+		.base_size = k->base_size,
+		.size = k->attr.size,
+		.dirty = k->dirty.v,
+		.ndirty = k->dirty.n,
+		.mask = k->attr_dirty,
+		.ino = k->attr.ino,
+		.mode = k->attr.mode,
+		.owner = k->attr.uid,
+		.group = k->attr.gid,
+		.atime = k->attr.atime,
+		.mtime = k->attr.mtime,
+		.error = error,
+		.words = (char *)words,
+	};
+	struct rangeset all = RANGESET_INIT;
+	bool bad;
+
+	if (!k->private_name)
+		return; /* in memory: nothing to find again */
+	if (!commit && k->sending.n) {
+		rangeset_copy(&all, &k->dirty);
+		/* taken by a commit, and not known to be sent */
+		for (size_t i = 0; i < k->sending.n; i++)
+			rangeset_add(&all, k->sending.v[i].off,
+				     k->sending.v[i].len);
+		rangeset_del(&all, k->attr.size, UINT64_MAX / 2);
+		r.dirty = all.v;
+		r.ndirty = all.n;
+	}
+	if (!k->since.tv_sec)
+		k->since = clock_wall();
+	r.since = k->since;
+	if (commit) {
+		r.opid = commit->opid;
+		r.cond = commit->cond;
+		r.dirty = (struct range *)(uintptr_t)commit->dirty;
+		r.ndirty = commit->ndirty;
+		r.size = commit->size;
+	}
+	bad = journal_put(k->c->store, k->private_name, &r) < 0;
+	rangeset_release(&all);
+	if (bad)
+		return;
+	if (k->log_fd < 0)
+		journal_log_open(k->c->store, k->private_name, &k->log_fd);
+	else
+		journal_log_reset(k->log_fd);
+	k->logged = 0;
+}
+
+void
+content_settled_locked(struct content *k)
+{
+	if (k->private_name)
+		journal_drop(k->c->store, k->private_name);
+	if (k->log_fd >= 0)
+		close(k->log_fd);
+	k->log_fd = -1;
+}
+
+/* A stream of writes is one entry that grows. */
+void
+content_log_locked(struct content *k, uint64_t off, uint64_t len)
+{
+	struct journal_change ch = {
+		.off = off,
+		.len = len,
+		.size = k->attr.size,
+		.clean_end = k->clean_end,
+	};
+
+	if (k->log_fd < 0)
+		return;
+	if (k->logged && len && k->last.len &&
+	    k->last.off + k->last.len == off &&
+	    k->last.clean_end == ch.clean_end) {
+		ch.off = k->last.off;
+		ch.len += k->last.len;
+		k->logged--;
+	}
+	journal_log_set(k->log_fd, k->logged++, &ch);
+	k->last = ch;
+}
+
+/* What one attempt sends; taken from the content under its lock. */
+struct sending {
+	struct be_commit commit;
+	struct be_attr attr;
+	struct rangeset dirty;
+	uint64_t gen;
+	unsigned mask;
+	bool unknown; /* it may have reached the store, and no answer came */
+};
+
+static void
+take_locked(struct content *k, struct sending *s)
+{
+	/* What an earlier attempt took and could not send comes along. */
+	for (size_t i = 0; i < k->dirty.n; i++)
+		rangeset_add(&k->sending, k->dirty.v[i].off, k->dirty.v[i].len);
+	rangeset_clear(&k->dirty);
+	k->attr_sending |= k->attr_dirty;
+	k->attr_dirty = 0;
+	s->mask = k->attr_sending;
+	s->gen = k->gen;
+	s->attr = k->attr;
+	k->commit_size = k->commit_end = k->attr.size;
+	/* A truncate since then made some of it moot. */
+	rangeset_del(&k->sending, k->attr.size, UINT64_MAX / 2);
+	rangeset_copy(&s->dirty, &k->sending);
+
+	s->commit.fd = k->fd;
+	s->commit.size = k->attr.size;
+	s->commit.whole = k->truncated || !k->in_store ||
+			  !be_ver_known(&k->base);
+	if (s->commit.whole) {
+		rangeset_clear(&s->dirty);
+		rangeset_add(&s->dirty, 0, k->attr.size);
+		memset(&s->commit.base, 0, sizeof(s->commit.base));
+		s->commit.base_size = 0;
+	} else {
+		s->commit.base = k->base;
+		s->commit.base_size = k->base_size;
+	}
+	s->commit.dirty = s->dirty.v;
+	s->commit.ndirty = s->dirty.n;
+	s->commit.cond.pre = !k->in_store ? BE_ABSENT :
+			     be_ver_known(&k->base) ? BE_MATCH :
+						      BE_ANY;
+	s->commit.cond.ver = k->base;
+	s->commit.attr = &s->attr;
+	s->commit.mask = s->mask | BE_SET_MTIME_SOFT;
+}
+
+/* Not sent: it is dirty again. */
+static void
+give_back_locked(struct content *k, unsigned mask)
+{
+	for (size_t i = 0; i < k->sending.n; i++)
+		rangeset_add(&k->dirty, k->sending.v[i].off,
+			     k->sending.v[i].len);
+	rangeset_del(&k->dirty, k->attr.size, UINT64_MAX / 2);
+	rangeset_clear(&k->sending);
+	k->attr_dirty |= mask | k->attr_sending;
+	k->attr_sending = 0;
+	k->commit_size = 0;
+}
+
+static void
+sent_locked(struct content *k, const struct sending *s,
+	    const struct be_attr *out)
+{
+	rangeset_clear(&k->sending);
+	k->attr_sending = 0;
+	k->in_store = true;
+	k->reserved = false;
+	k->truncated = false;
+	k->append_at = s->commit.size; /* what came since follows that */
+	k->failed = false;
+	k->base = out->ver;
+	k->base_size = s->commit.size;
+	k->clean_end = k->commit_end;
+	k->commit_size = 0;
+	k->racy = out->flags & BE_ATTR_RACY;
+	k->since = (struct timespec){ 0 };
+	expose_sent_locked(k);
+	if (k->gen == s->gen && !k->attr_dirty) {
+		k->attr = *out;
+	} else {
+		/* written meanwhile: its own size and times are newer */
+		k->attr.ver = out->ver;
+		k->attr.ino = out->ino;
+		k->attr.nlink = out->nlink;
+	}
+	if (k->exposed_rw) {
+		/* the kernel may write on, unseen */
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	} else if (!content_unsent_locked(k)) {
+		content_settled_locked(k);
+	}
+}
+
+static void
+sent_base_locked(struct content *k, const struct be_attr *out)
+{
+	uint64_t end = out->size < k->attr.size ? out->size : k->attr.size;
+
+	give_back_locked(k, BE_SET_MTIME_SOFT);
+	/* Beyond clean_end all bytes are ours, and holes are zeros. */
+	if (end > k->clean_end) {
+		rangeset_add(&k->dirty, k->clean_end, end - k->clean_end);
+		rangeset_add(&k->present, k->clean_end, end - k->clean_end);
+	}
+	k->in_store = true;
+	k->base = out->ver;
+	k->base_size = out->size;
+	k->attr.ino = out->ino;
+}
+
+/* Copies [from, from+len) of fd to `to`; the ranges may overlap. */
+static int
+shift(int fd, uint64_t from, uint64_t to, uint64_t len)
+{
+	size_t step = len < (1u << 20) ? len : (1u << 20);
+	_cleanup_free_ char *p = xmalloc(step);
+	uint64_t done = 0;
+
+	while (done < len) {
+		size_t n = len - done < step ? len - done : step;
+		uint64_t at = to > from ? len - done - n : done;
+		size_t got;
+		int ret = read_all(fd, p, n, from + at, &got);
+
+		if (ret == 0 && got < n)
+			memset(p + got, 0, n - got);
+		if (ret == 0)
+			ret = write_all(fd, p, n, to + at);
+		if (ret < 0)
+			return ret;
+		done += n;
+	}
+	return 0;
+}
+
+/* Our bytes were appended to a file that another node has changed (or made)
+ * meanwhile: they now follow its end, so that nobody's are lost. */
+static int
+rebase_append_locked(struct content *k, const struct be_attr *now)
+{
+	uint64_t n = k->attr.size - k->append_at;
+	int ret = shift(k->fd, k->append_at, now->size, n);
+
+	if (ret == 0 && ftruncate(k->fd, now->size + n) < 0)
+		ret = -errno;
+	if (ret < 0)
+		return ret;
+	rangeset_clear(&k->present);
+	rangeset_clear(&k->sending);
+	rangeset_clear(&k->dirty);
+	rangeset_add(&k->present, now->size, n);
+	rangeset_add(&k->dirty, now->size, n);
+	k->append_at = now->size;
+	k->attr.size = now->size + n;
+	return 0;
+}
+
+/* What we wrote goes over what is there now; the rest is the other node's. */
+static void
+rebase_over_locked(struct content *k, const struct be_attr *now)
+{
+	bool cut = k->clean_end < k->base_size;
+
+	for (size_t i = 0; i < k->sending.n; i++)
+		rangeset_add(&k->dirty, k->sending.v[i].off,
+			     k->sending.v[i].len);
+	rangeset_clear(&k->sending);
+	rangeset_copy(&k->present, &k->dirty);
+	if (!cut && now->size > k->attr.size)
+		k->attr.size = now->size;
+	if (ftruncate(k->fd, k->attr.size) < 0)
+		log_warn("cache", "truncate of a staging file: %m");
+}
+
+static int
+rebase(struct content *k, const struct be_attr *now)
+{
+	bool appended;
+	int ret = 0;
+
+	pthread_mutex_lock(&k->lock);
+	/* Bytes that the kernel may be writing can't be moved about. */
+	if (k->exposed_rw)
+		k->truncated = true;
+	appended = k->append_only && !k->truncated;
+	/* Until the next attempt writes down what holds then. */
+	content_journal_locked(k, JOURNAL_JOINING, NULL, 0, NULL);
+	if (appended)
+		ret = rebase_append_locked(k, now);
+	else if (!k->truncated)
+		rebase_over_locked(k, now);
+	if (ret == 0) {
+		k->clean_bad = true; /* it is of the old version */
+		k->base_gen++;
+		k->gen++;
+		k->in_store = true;
+		k->reserved = false;
+		k->base = now->ver;
+		k->base_size = now->size;
+		k->attr.ino = now->ino;
+		k->clean_end = k->truncated	       ? 0 :
+			       now->size < k->attr.size ? now->size :
+							  k->attr.size;
+	}
+	pthread_mutex_unlock(&k->lock);
+	return ret;
+}
+
+/* The file is gone.  Our bytes are all that is left of it. */
+static int
+recreate(struct content *k, struct cache_ctx *ctx)
+{
+	int ret = content_complete(k, ctx);
+
+	if (ret < 0)
+		return err_set(ctx->be.err, -ESTALE,
+			       "removed by another node while it was written,"
+			       " and not all of it is here");
+	pthread_mutex_lock(&k->lock);
+	k->in_store = false;
+	memset(&k->base, 0, sizeof(k->base));
+	k->base_size = 0;
+	k->truncated = true;
+	k->clean_end = 0;
+	pthread_mutex_unlock(&k->lock);
+	return 0;
+}
+
+/*
+ * The condition did not hold: somebody else changed the file between our open
+ * and our close.  0: try again with what the content says now.
+ */
+static int
+conflict(struct content *k, struct cache_ctx *ctx, const char *path, int why)
+{
+	struct cache *c = k->c;
+	struct be_attr now;
+	bool appends;
+	int ret;
+
+	pthread_mutex_lock(&k->lock);
+	appends = k->append_only && !k->truncated;
+	pthread_mutex_unlock(&k->lock);
+	if (k->exclusive && why == -EEXIST)
+		return -EEXIST;
+	atomic_fetch_add(&c->conflicts, 1);
+	ret = be_getattr(c->be, &ctx->be, path, BE_HINT_NONE, &now);
+	if (ret < 0 && ret != -ENOENT)
+		return ret;
+	log_warn("cache", "\"%s\": %s by another node while it was written here"
+		 " (version %.*s, now %.*s)%s",
+		 path, ret == -ENOENT ? "removed" : "changed",
+		 k->base.len, k->base.b, ret == 0 ? now.ver.len : 0,
+		 ret == 0 ? now.ver.b : "",
+		 c->cfg.conflict_fail ? "" : "; the last close wins");
+	if (c->cfg.conflict_fail && !(ret == 0 && appends))
+		return err_set(ctx->be.err, -ESTALE,
+			       "changed by another node since it was opened"
+			       " (conflict=fail)");
+	if (ret == -ENOENT)
+		return recreate(k, ctx);
+	if (!S_ISREG(now.mode))
+		return err_set(ctx->be.err, -ESTALE,
+			       "is no regular file any more");
+	ret = rebase(k, &now);
+	if (ret == 0 && c->cfg.changed)
+		c->cfg.changed(c->cfg.arg, path, true);
+	return ret;
+}
+
+/* Everything commit() will read from the staging file. */
+static int
+fetch_needed(struct content *k, struct cache_ctx *ctx,
+	     const struct be_commit *commit)
+{
+	struct rangeset need = RANGESET_INIT;
+	int ret = be_need(k->c->be, commit, &need);
+
+	for (size_t i = 0; i < need.n && ret == 0; i++)
+		ret = content_fetch(k, ctx, need.v[i].off, need.v[i].len);
+	rangeset_release(&need);
+	return ret;
+}
+
+/* One attempt with the key held.  1: the condition did not hold, and the
+ * content was rebased. */
+static int
+attempt(struct content *k, struct cache_ctx *ctx, const char *path,
+	struct sending *s)
+{
+	struct be_attr out;
+	bool resumed = false;
+	int ret;
+
+	pthread_mutex_lock(&k->lock);
+	if (!content_unsent_locked(k)) {
+		pthread_mutex_unlock(&k->lock);
+		return 0; /* unlinked while we waited for the key */
+	}
+	if (k->lost) {
+		pthread_mutex_unlock(&k->lock);
+		return err_set(ctx->be.err, -EIO,
+			       "the worker was killed while it joined these"
+			       " bytes with another node's; they are kept");
+	}
+	if (k->unlinked) {
+		pthread_mutex_unlock(&k->lock);
+		return err_set(ctx->be.err, -ESTALE,
+			       "removed here under the name it was opened by;"
+			       " its other names can't be told from here");
+	}
+	ret = k->fd < 0 ? content_stage_locked(k, ctx) : 0;
+	if (ret == 0) {
+		take_locked(k, s);
+		s->commit.path = path;
+		ctx->be.attempt = 0;
+		if (k->resume.s[0]) {
+			/* A killed worker, or an attempt whose answer was
+			 * lost, may have sent it: B5. */
+			s->commit.opid = k->resume;
+			k->resume.s[0] = '\0';
+			ctx->be.attempt = 1;
+			resumed = true;
+		} else {
+			be_opid_new(&s->commit.opid);
+		}
+		content_journal_locked(k, JOURNAL_SENDING, &s->commit, 0, NULL);
+	}
+	pthread_mutex_unlock(&k->lock);
+	if (ret < 0)
+		return ret;
+	ret = fetch_needed(k, ctx, &s->commit);
+	/* -ESTALE of either: the base is gone, the condition does not hold. */
+	s->unknown = false;
+	if (ret == 0) {
+		ret = be_commit(k->c->be, &ctx->be, &s->commit, &out);
+		s->unknown = ctx->be.transient || ret == -EIO ||
+			     ret == -EINTR || ret == -ETIMEDOUT;
+	}
+	if (ret == 0 && resumed) {
+		/* One of the two did it.  What was sent first may be less
+		 * than what is here now: it is only the base. */
+		pthread_mutex_lock(&k->lock);
+		sent_base_locked(k, &out);
+		pthread_mutex_unlock(&k->lock);
+		return 1;
+	}
+	if (ret == 0) {
+		/* In this order: a stat in between shows what is still pending
+		 * here, or what was sent; never what was there before. */
+		attr_set_own(k->c, path, &out);
+		pthread_mutex_lock(&k->lock);
+		sent_locked(k, s, &out);
+		pthread_mutex_unlock(&k->lock);
+		return 0;
+	}
+	if (ret == -EEXIST || ret == -ESTALE ||
+	    (ret == -ENOENT && s->commit.cond.pre == BE_MATCH)) {
+		ret = conflict(k, ctx, path, ret);
+		return ret == 0 ? 1 : ret;
+	}
+	return attr_doubt(k->c, ctx, path, ret);
+}
+
+/* The path under its key; a rename may have changed it while we waited. */
+static int
+lock_path(struct content *k, struct cache_ctx *ctx, struct key *key,
+	  char **path)
+{
+	for (;;) {
+		char *p;
+		bool same;
+		int ret;
+
+		pthread_mutex_lock(&k->lock);
+		p = xstrdup(k->path);
+		pthread_mutex_unlock(&k->lock);
+		ret = key_lock(&k->c->keys, key, p, false, &ctx->be);
+		if (ret < 0) {
+			free(p);
+			return ret;
+		}
+		pthread_mutex_lock(&k->lock);
+		same = strcmp(p, k->path) == 0;
+		pthread_mutex_unlock(&k->lock);
+		if (same) {
+			*path = p;
+			return 0;
+		}
+		key_unlock(&k->c->keys, key);
+		free(p);
+	}
+}
+
+static int
+send(struct content *k, struct cache_ctx *ctx)
+{
+	struct sending s = { .dirty = RANGESET_INIT };
+	_cleanup_free_ char *path = NULL;
+	struct key key;
+	int ret = lock_path(k, ctx, &key, &path);
+
+	if (ret < 0)
+		return ret;
+	ret = 1;
+	for (int i = 0; ret == 1 && i < CONFLICT_TRIES; i++)
+		ret = attempt(k, ctx, path, &s);
+	if (ret == 1)
+		ret = err_set(ctx->be.err, -ESTALE,
+			      "other nodes keep changing it");
+	key_unlock(&k->c->keys, &key);
+	if (ret < 0) {
+		pthread_mutex_lock(&k->lock);
+		give_back_locked(k, s.mask);
+		/* A lost reply is not a lost race (rule 2). */
+		if (s.unknown)
+			k->resume = s.commit.opid;
+		k->failed = true;
+		content_journal_locked(k, JOURNAL_FAILED, NULL, ret,
+				       ctx->be.err ? err_words(ctx->be.err) :
+						     NULL);
+		pthread_mutex_unlock(&k->lock);
+		err_prefix(ctx->be.err, "send \"%s\"", path);
+	}
+	rangeset_release(&s.dirty);
+	return ret;
+}
+
+int
+content_commit(struct content *k, struct cache_ctx *ctx)
+{
+	struct cache_ctx opener = *ctx;
+	int ret = 0;
+
+	pthread_mutex_lock(&k->lock);
+	if (content_unsent_locked(k))
+		ret = must_not_block(ctx);
+	while (ret == 0 && content_unsent_locked(k) && k->committing)
+		ret = content_wait_locked(k, ctx);
+	if (ret < 0 || !content_unsent_locked(k)) {
+		pthread_mutex_unlock(&k->lock);
+		return ret;
+	}
+	k->committing = true;
+	opener.be.uid = k->uid;
+	opener.be.gid = k->gid;
+	opener.be.groups = k->groups;
+	opener.be.ngroups = k->ngroups;
+	pthread_mutex_unlock(&k->lock);
+
+	ret = expose_scan(k);
+	if (ret == 0)
+		ret = send(k, &opener);
+	ctx->be.transient = opener.be.transient;
+
+	pthread_mutex_lock(&k->lock);
+	k->committing = false;
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->lock);
+	return ret;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a content: in the table of its path, held by handles and lists,
+ * published as clean when nobody can change it.  The state diagram is in
+ * cache.h. */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+
+struct content *
+content_new(struct cache *c, const char *path)
+{
+	struct content *k = xcalloc(1, sizeof(*k));
+	pthread_condattr_t attr;
+
+	k->c = c;
+	k->refs = 1;
+	k->fd = k->log_fd = -1;
+	k->path = xstrdup(path);
+	pthread_mutex_init(&k->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&k->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	LIST_INIT(&k->flights);
+	return k;
+}
+
+void
+content_unlist_locked(struct content *k)
+{
+	struct cache *c = k->c;
+
+	if (k->is_idle) {
+		TAILQ_REMOVE(&c->idle, k, idle);
+		c->nidle--;
+	} else if (k->is_orphan) {
+		TAILQ_REMOVE(&c->orphans, k, idle);
+	} else if (k->is_mapped) {
+		TAILQ_REMOVE(&c->mapped, k, idle);
+	} else {
+		return;
+	}
+	k->is_idle = k->is_orphan = k->is_mapped = false;
+	k->refs--; /* never the last: the caller has one */
+}
+
+static void
+content_free(struct content *k)
+{
+	if (k->clean)
+		store_close(k->clean);
+	if (k->fd >= 0 && !k->private_name)
+		atomic_fetch_sub(&k->c->memory_bytes, k->attr.size);
+	if (k->private_name) {
+		store_private_drop(k->c->store, k->private_name);
+		journal_drop(k->c->store, k->private_name);
+		free(k->private_name);
+	}
+	if (k->fd >= 0)
+		close(k->fd);
+	if (k->log_fd >= 0)
+		close(k->log_fd);
+	expose_free(k);
+	rangeset_release(&k->present);
+	rangeset_release(&k->dirty);
+	rangeset_release(&k->sending);
+	pthread_cond_destroy(&k->cond);
+	pthread_mutex_destroy(&k->lock);
+	free(k->groups);
+	free(k->path);
+	free(k);
+}
+
+void
+content_get_locked(struct content *k)
+{
+	k->refs++;
+}
+
+void
+content_put(struct content *k)
+{
+	struct cache *c = k->c;
+	bool last;
+
+	cache_lock(c);
+	last = --k->refs == 0;
+	if (last)
+		content_detach_locked(k);
+	cache_unlock(c);
+	if (last)
+		content_free(k);
+}
+
+struct content *
+content_find(struct cache *c, const char *path)
+{
+	struct content *k;
+
+	cache_lock(c);
+	HASH_FIND_STR(c->contents, path, k);
+	if (k)
+		content_get_locked(k);
+	cache_unlock(c);
+	return k;
+}
+
+void
+content_insert_locked(struct content *k)
+{
+	struct content *old;
+
+	HASH_FIND_STR(k->c->contents, k->path, old);
+	if (old)
+		content_detach_locked(old);
+	HASH_ADD_KEYPTR(hh, k->c->contents, k->path, strlen(k->path), k);
+	k->current = true;
+}
+
+void
+content_detach_locked(struct content *k)
+{
+	if (!k->current)
+		return;
+	HASH_DEL(k->c->contents, k);
+	k->current = false;
+}
+
+bool
+content_unsent_locked(const struct content *k)
+{
+	return (!k->unlinked || k->other_names) &&
+	       (k->dirty.n || k->sending.n || k->attr_dirty ||
+		k->attr_sending || !k->in_store || expose_changed_locked(k));
+}
+
+bool
+content_unsent(struct content *k)
+{
+	bool unsent;
+
+	pthread_mutex_lock(&k->lock);
+	unsent = content_unsent_locked(k);
+	pthread_mutex_unlock(&k->lock);
+	return unsent;
+}
+
+void
+content_attr(struct content *k, struct be_attr *out)
+{
+	pthread_mutex_lock(&k->lock);
+	expose_refresh_locked(k);
+	*out = k->attr;
+	if (content_unsent_locked(k))
+		out->blocks = (out->size + 511) / 512;
+	if (k->unlinked)
+		out->nlink = 0;
+	pthread_mutex_unlock(&k->lock);
+}
+
+struct be_ver
+content_base(struct content *k)
+{
+	struct be_ver v = { 0 };
+
+	pthread_mutex_lock(&k->lock);
+	if (!k->racy)
+		v = k->base;
+	pthread_mutex_unlock(&k->lock);
+	return v;
+}
+
+void
+content_rename_locked(struct content *k, const char *path)
+{
+	bool current = k->current;
+
+	content_detach_locked(k);
+	pthread_mutex_lock(&k->lock);
+	free(k->path);
+	k->path = xstrdup(path);
+	if (content_unsent_locked(k))
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	pthread_mutex_unlock(&k->lock);
+	if (current)
+		content_insert_locked(k);
+}
+
+int
+content_prepare_unlink(struct content *k, struct cache_ctx *ctx)
+{
+	unsigned handles;
+
+	cache_lock(k->c);
+	handles = k->handles;
+	cache_unlock(k->c);
+	return handles ? content_complete(k, ctx) : 0;
+}
+
+void
+content_unlinked(struct content *k)
+{
+	cache_lock(k->c);
+	content_detach_locked(k);
+	cache_unlock(k->c);
+	pthread_mutex_lock(&k->lock);
+	k->unlinked = true;
+	k->other_names = k->in_store && k->attr.nlink > 1;
+	if (k->private_name)
+		journal_drop(k->c->store, k->private_name);
+	pthread_mutex_unlock(&k->lock);
+}
+
+void
+content_touch_locked(struct content *k)
+{
+	k->attr.mtime = k->attr.ctime = clock_wall();
+}
+
+/* Is it one whole version that may stay?  content.lock. */
+static bool
+publishable_locked(struct content *k)
+{
+	return k->fd >= 0 && k->private_name && !content_unsent_locked(k) &&
+	       !k->exposed_rw &&
+	       !k->unlinked && !k->racy && be_ver_known(&k->base) &&
+	       k->attr.size == k->base_size && k->clean_end == k->base_size &&
+	       rangeset_has(&k->present, 0, k->base_size);
+}
+
+bool
+content_publish_begin_locked(struct content *k)
+{
+	k->publishing = publishable_locked(k);
+	return k->publishing;
+}
+
+void
+content_publish(struct content *k)
+{
+	struct cache *c = k->c;
+	char *path, *name;
+	struct be_ver ver;
+	uint64_t size;
+	int fd;
+
+	/* While `publishing` is set nobody opens it: the bytes are still. */
+	pthread_mutex_lock(&k->lock);
+	path = xstrdup(k->path);
+	name = steal_ptr(&k->private_name);
+	fd = k->fd;
+	ver = k->base;
+	size = k->base_size;
+	pthread_mutex_unlock(&k->lock);
+	if (store_publish(c->store, name, fd, path, &ver, size))
+		log_debug("cache", "\"%s\" kept as clean", path);
+	journal_drop(c->store, name);
+	free(name);
+	free(path);
+	cache_lock(c);
+	content_detach_locked(k);
+	pthread_mutex_lock(&k->lock);
+	close(k->fd);
+	k->fd = -1;
+	k->staged = false;
+	k->publishing = false;
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->lock);
+	cache_unlock(c);
+}

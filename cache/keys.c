@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* One mutation of a path at a time (rule 1, B9).  A few hundred are under way
+ * at the most, so the list is searched. */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include "common/clock.h"
+#include "common/path.h"
+
+void
+keys_init(struct keys *k)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&k->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&k->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	LIST_INIT(&k->held);
+}
+
+void
+keys_release(struct keys *k)
+{
+	pthread_cond_destroy(&k->cond);
+	pthread_mutex_destroy(&k->lock);
+}
+
+static bool
+collides(const struct key *a, const char *path, bool tree)
+{
+	if (strcmp(a->path, path) == 0)
+		return true;
+	return (a->tree && path_within(path, a->path)) ||
+	       (tree && path_within(a->path, path));
+}
+
+static bool
+free_locked(struct keys *k, const char *path, bool tree)
+{
+	struct key *h;
+
+	LIST_FOREACH(h, &k->held, link)
+	{
+		if (collides(h, path, tree))
+			return false;
+	}
+	return true;
+}
+
+static int
+wait_locked(struct keys *k, struct be_ctx *ctx)
+{
+	/* Cancelling has no condition of its own: look now and then. */
+	struct timespec until =
+		ns_timespec(clock_mono_ns() + 100 * NSEC_PER_MSEC);
+
+	pthread_cond_timedwait(&k->cond, &k->lock, &until);
+	return be_must_stop(ctx);
+}
+
+int
+key_lock2(struct keys *k, struct key *a, const char *path_a, struct key *b,
+	  const char *path_b, bool tree, struct be_ctx *ctx)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&k->lock);
+	/* Both or none: no order of locking to get wrong. */
+	while (!free_locked(k, path_a, tree) ||
+	       (b && !free_locked(k, path_b, tree))) {
+		ret = wait_locked(k, ctx);
+		if (ret < 0)
+			break;
+	}
+	if (ret == 0) {
+		*a = (struct key){ .path = path_a, .tree = tree };
+		LIST_INSERT_HEAD(&k->held, a, link);
+		if (b) {
+			*b = (struct key){ .path = path_b, .tree = tree };
+			LIST_INSERT_HEAD(&k->held, b, link);
+		}
+	}
+	pthread_mutex_unlock(&k->lock);
+	return ret;
+}
+
+int
+key_lock(struct keys *k, struct key *key, const char *path, bool tree,
+	 struct be_ctx *ctx)
+{
+	return key_lock2(k, key, path, NULL, NULL, tree, ctx);
+}
+
+void
+key_unlock(struct keys *k, struct key *key)
+{
+	pthread_mutex_lock(&k->lock);
+	LIST_REMOVE(key, link);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->lock);
+}

@@ -1,0 +1,24 @@
+noinst_LIBRARIES += libcache.a
+libcache_a_SOURCES = \
+	cache/attr.c \
+	cache/cache.c cache/cache.h cache/cache-priv.h \
+	cache/commit.c \
+	cache/content.c \
+	cache/expose.c \
+	cache/fetch.c \
+	cache/file.c \
+	cache/journal.c cache/journal.h \
+	cache/keys.c \
+	cache/listing.c \
+	cache/name.c \
+	cache/open.c \
+	cache/rename.c \
+	cache/reclaim.c \
+	cache/stage.c \
+	cache/store.c cache/store.h cache/store-priv.h \
+	cache/store-dir.c cache/store-publish.c \
+	cache/store-record.c cache/store-record.h \
+	cache/store-verified.c \
+	cache/store-take.c \
+	cache/takeover.c \
+	$(NULL)

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+/* open(), create() and the last close: which content a handle gets, and what
+ * becomes of it (close-to-open, P2). */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/path.h"
+#include "common/xalloc.h"
+
+static bool
+for_writing(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* The commits of this content are made as this caller (rule 10). */
+static void
+opener_set_locked(struct content *k, const struct cache_ctx *ctx)
+{
+	free(k->groups);
+	k->groups = NULL;
+	k->uid = ctx->be.uid;
+	k->gid = ctx->be.gid;
+	k->ngroups = ctx->be.ngroups;
+	if (k->ngroups)
+		k->groups = xmemdup(ctx->be.groups,
+				    k->ngroups * sizeof(*k->groups));
+}
+
+/* A handle on k; takes over the reference. */
+static struct cfile *
+handle_new(struct content *k, struct cache_ctx *ctx, int flags)
+{
+	struct cache *c = k->c;
+	struct cfile *cf = xcalloc(1, sizeof(*cf));
+
+	cf->k = k;
+	cf->flags = flags;
+	pthread_mutex_init(&cf->lock, NULL);
+	cache_lock(c);
+	k->handles++;
+	content_unlist_locked(k);
+	cache_unlock(c);
+	if (for_writing(flags)) {
+		pthread_mutex_lock(&k->lock);
+		if (!content_unsent_locked(k))
+			opener_set_locked(k, ctx);
+		pthread_mutex_unlock(&k->lock);
+	}
+	atomic_fetch_add(&c->open_files, 1);
+	return cf;
+}
+
+/* New content that says what the store said. */
+static struct content *
+content_of(struct cache *c, const char *path, const struct be_attr *a)
+{
+	struct content *k = content_new(c, path);
+
+	k->attr = *a;
+	k->base = a->ver;
+	k->base_size = k->clean_end = a->size;
+	k->in_store = true;
+	k->racy = a->flags & BE_ATTR_RACY;
+	return k;
+}
+
+static bool
+same_version(struct content *a, struct content *b)
+{
+	struct be_ver va = content_base(a), vb = content_base(b);
+
+	return be_ver_equal(&va, &vb);
+}
+
+/* Puts k in the table.  If somebody else was faster with the same version,
+ * that one is taken and k is dropped. */
+static struct content *
+content_enter(struct content *k)
+{
+	struct cache *c = k->c;
+	struct content *old;
+
+	cache_lock(c);
+	HASH_FIND_STR(c->contents, k->path, old);
+	if (old == k) {
+		cache_unlock(c);
+		return k;
+	}
+	if (old && !old->publishing &&
+	    (same_version(old, k) || content_unsent(old))) {
+		content_get_locked(old);
+		cache_unlock(c);
+		content_put(k);
+		return old;
+	}
+	content_insert_locked(k);
+	cache_unlock(c);
+	return k;
+}
+
+/* What the kernel must do when the name means another file than the one it
+ * still has open: look the name up again and get a new node (P2: "Open handles
+ * keep the version they opened"). */
+static bool
+stale_handles(struct content *k)
+{
+	struct cache *c = k->c;
+	bool held;
+
+	cache_lock(c);
+	content_detach_locked(k);
+	held = k->handles > 0;
+	content_unlist_locked(k);
+	cache_unlock(c);
+	return held;
+}
+
+/* Whole and small: to the clean store and from there.  Else a private file
+ * with what has come. */
+static struct content *
+content_from_fetch(struct cache *c, const char *path, const struct be_attr *a,
+		   const char *p, uint64_t got)
+{
+	struct content *k = content_of(c, path, a);
+
+	if (a->size == 0)
+		return k; /* nothing to keep */
+	if (got == a->size && !k->racy && be_ver_known(&a->ver) &&
+	    store_put(c->store, path, &a->ver, p, got)) {
+		k->clean = store_open(c->store, path, &a->ver);
+		if (k->clean)
+			return k;
+	}
+	if (got && content_backing_new(k, false) == 0 &&
+	    write_all(k->fd, p, got, 0) == 0)
+		rangeset_add(&k->present, 0, got);
+	return k;
+}
+
+struct opening {
+	struct content *k; /* what a new handle could join; reference */
+	struct be_attr known;
+	bool have_known;
+	struct be_ver have; /* len 0: nothing local */
+};
+
+/* What is here already: an open content, or a clean file of the version that
+ * the attributes named last. */
+static int
+find_local(struct cache *c, struct cache_ctx *ctx, const char *path,
+	   struct opening *o)
+{
+	int ret = 0;
+
+	o->have_known = attr_peek(c, path, &o->known);
+	while (ret == 0 && (o->k = content_find(c, path))) {
+		struct content *k = o->k;
+		bool waited = false;
+
+		pthread_mutex_lock(&k->lock);
+		while (k->publishing && ret == 0) {
+			waited = true;
+			ret = must_not_block(ctx);
+			if (ret == 0)
+				ret = content_wait_locked(k, ctx);
+		}
+		pthread_mutex_unlock(&k->lock);
+		if (!waited) {
+			o->have = content_base(k);
+			return 0;
+		}
+		content_put(k);
+		o->k = NULL;
+	}
+	if (ret < 0)
+		return ret;
+	if (o->have_known && S_ISREG(o->known.mode) &&
+	    !(o->known.flags & BE_ATTR_RACY)) {
+		struct store_file *f = store_open(c->store, path,
+						  &o->known.ver);
+
+		if (!f)
+			return 0;
+		o->have = o->known.ver;
+		o->k = content_of(c, path, &o->known);
+		o->k->clean = f;
+	}
+	return 0;
+}
+
+/* How much an open asks for at once. */
+static uint64_t
+fetch_max(struct cache *c, const struct opening *o, int flags)
+{
+	uint64_t whole = c->cfg.whole_max;
+
+	if ((flags & O_ACCMODE) == O_WRONLY && c->be->caps.random_write)
+		return 0; /* dirty ranges are all that is sent */
+	if (o->have_known && o->known.size > whole)
+		return (flags & O_ACCMODE) == O_WRONLY ? 0 : FETCH_BLOCK;
+	if (o->have_known && o->known.size == 0)
+		return FETCH_BLOCK;
+	return whole;
+}
+
+/* While the store was asked, this node wrote to k or sent it: k is newer than
+ * the answer, or the answer itself. */
+static bool
+overtaken(struct content *k, struct cache_ctx *ctx, const struct be_attr *a)
+{
+	bool own;
+
+	pthread_mutex_lock(&k->lock);
+	while (k->committing && content_wait_locked(k, ctx) == 0)
+		;
+	own = content_unsent_locked(k) ||
+	      (!k->racy && be_ver_equal(&k->base, &a->ver));
+	pthread_mutex_unlock(&k->lock);
+	return own;
+}
+
+/* Asks the store; afterwards o->k is what a handle gets. */
+static int
+revalidate(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
+	   struct opening *o)
+{
+	uint64_t max = fetch_max(c, o, flags), got = 0;
+	struct be_sink_mem mem = { .cap = max };
+	struct be_sink sink = be_sink_to_mem(&mem);
+	uint64_t asked = epoch_now(c);
+	struct content *k;
+	struct be_attr a;
+	bool held;
+	int ret;
+
+	/* Pages that are not touched cost nothing. */
+	if (max) {
+		mem.p = mmap(NULL, max, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (mem.p == MAP_FAILED)
+			return err_set(ctx->be.err, -ENOMEM, "out of memory");
+	}
+	ret = be_fetch(c->be, &ctx->be, path, &o->have, max, &sink, &a, &got);
+	if (ret == 1) {
+		attr_install(c, path, &a, asked);
+		o->k = content_enter(o->k);
+		ret = 0;
+		goto out;
+	}
+	if (ret == 0 && o->k && overtaken(o->k, ctx, &a))
+		goto out; /* no other node's doing */
+	if (ret == -ENOENT)
+		attr_install(c, path, NULL, asked);
+	if (ret == -ENOENT || ret == -EISDIR || ret == -ELOOP) {
+		/* Not what the kernel believes: it looks the name up again. */
+		if (o->k)
+			stale_handles(o->k);
+		ret = err_set(ctx->be.err, -ESTALE,
+			      "changed by another node just now");
+	}
+	if (ret < 0)
+		goto out;
+	attr_install(c, path, &a, asked);
+	k = content_from_fetch(c, path, &a, mem.p, got);
+	held = false;
+	if (o->k) {
+		/* (A racy one may even be the same; that costs a lookup.) */
+		held = stale_handles(o->k);
+		content_put(o->k);
+	}
+	o->k = content_enter(k);
+	if (held)
+		ret = err_set(ctx->be.err, -ESTALE,
+			      "replaced by another node while open here");
+out:
+	if (max)
+		munmap(mem.p, max);
+	return ret;
+}
+
+/* O_TRUNC: nothing of the old bytes is asked for. */
+static int
+open_truncated(struct cache *c, struct cache_ctx *ctx, const char *path,
+	       struct opening *o)
+{
+	struct be_attr a;
+	int ret;
+
+	if (!o->k) {
+		int64_t until;
+
+		ret = attr_get(c, ctx, path, &a, &until);
+		if (ret == -ENOENT)
+			ret = -ESTALE;
+		if (ret < 0)
+			return ret;
+		if (!S_ISREG(a.mode))
+			return err_set(ctx->be.err, -ESTALE,
+				       "is no regular file any more");
+		o->k = content_of(c, path, &a);
+	}
+	/* Others must see the new size: a clean file is not in the table. */
+	o->k = content_enter(o->k);
+	pthread_mutex_lock(&o->k->lock);
+	ret = content_stage_locked(o->k, ctx);
+	if (ret == 0 && !content_unsent_locked(o->k))
+		opener_set_locked(o->k, ctx);
+	pthread_mutex_unlock(&o->k->lock);
+	if (ret == 0)
+		ret = content_truncate(o->k, ctx, 0);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&o->k->lock);
+	if (o->k->in_store) {
+		o->k->truncated = true;
+		o->k->clean_end = 0;
+		o->k->attr_dirty |= BE_SET_MTIME_SOFT;
+		content_touch_locked(o->k);
+	}
+	pthread_mutex_unlock(&o->k->lock);
+	return 0;
+}
+
+int
+cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
+	   struct cfile **out, bool *keep_pages)
+{
+	struct opening o = { 0 };
+	struct be_attr fresh;
+	struct be_ver base;
+	int64_t until;
+	bool pending, known;
+	int ret = find_local(c, ctx, path, &o);
+
+	if (ret < 0)
+		return ret;
+	pending = o.k && content_unsent(o.k);
+	if (flags & O_TRUNC) {
+		ret = open_truncated(c, ctx, path, &o);
+	} else if (!pending) {
+		cache_lock(c);
+		known = !c->cfg.cto &&
+			attr_find_locked(c, path, &fresh, &until) == 0;
+		cache_unlock(c);
+		if (known && be_ver_equal(&fresh.ver, &o.have))
+			o.k = content_enter(o.k); /* nocto, within actimeo */
+		else {
+			ret = must_not_block(ctx);
+			if (ret == 0)
+				ret = revalidate(c, ctx, path, flags, &o);
+		}
+	}
+	if (ret < 0) {
+		if (o.k)
+			content_put(o.k);
+		return ret;
+	}
+	base = content_base(o.k);
+	*keep_pages = attr_pages(c, path, &base) || pending;
+	*out = handle_new(o.k, ctx, flags);
+	return 0;
+}
+
+/* Nothing is asked: the kernel's lookup has just found no such name.  The
+ * commit says "only if absent" (rule 6). */
+static struct content *
+create_believed(struct cache *c, struct cache_ctx *ctx, const char *path,
+		const struct be_attr *a, int flags)
+{
+	struct content *k = content_new(c, path);
+
+	k->attr = *a;
+	k->truncated = flags & O_TRUNC;
+	k->exclusive = flags & O_EXCL;
+	opener_set_locked(k, ctx);
+	/* A next worker must know that the file exists. */
+	pthread_mutex_lock(&k->lock);
+	if (content_stage_locked(k, ctx) == 0)
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	pthread_mutex_unlock(&k->lock);
+	return k;
+}
+
+int
+cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
+	     int flags, mode_t mode, struct cfile **out, struct be_attr *attr)
+{
+	bool now = c->be->caps.random_write ||
+		   ((flags & O_EXCL) && !c->cfg.exclusive_at_close);
+	struct be_attr a, made;
+	struct be_opid opid;
+	struct be_ver base;
+	struct content *k;
+	bool keep;
+	int ret;
+
+	k = content_find(c, path);
+	if (k) {
+		/* Here already, perhaps not yet in the store. */
+		content_put(k);
+		if (flags & O_EXCL)
+			return -EEXIST;
+		ret = cache_open(c, ctx, path, flags & ~O_CREAT, out, &keep);
+		if (ret == 0)
+			content_attr((*out)->k, attr);
+		return ret;
+	}
+	attr_new(c, ctx, path, S_IFREG | (mode & 07777), &a);
+	if (now) {
+		struct key key;
+
+		ret = must_not_block(ctx);
+		if (ret < 0)
+			return ret;
+		be_opid_new(&opid);
+		ret = key_lock(&c->keys, &key, path, false, &ctx->be);
+		if (ret < 0)
+			return ret;
+		ret = be_create(c->be, &ctx->be, path, &a, &opid, &made);
+		if (ret == 0)
+			attr_set_own(c, path, &made);
+		attr_doubt(c, ctx, path, ret);
+		key_unlock(&c->keys, &key);
+		if (ret == -EEXIST && !(flags & O_EXCL)) {
+			attr_forget_tree(c, path);
+			ret = cache_open(c, ctx, path, flags & ~O_CREAT, out,
+					 &keep);
+			if (ret == 0)
+				content_attr((*out)->k, attr);
+			return ret;
+		}
+		if (ret < 0)
+			return ret;
+		k = content_of(c, path, &made);
+		k->reserved = !c->be->caps.random_write;
+	} else {
+		k = create_believed(c, ctx, path, &a, flags);
+		cache_lock(c);
+		attr_changed_locked(c, path);
+		attr_parent_changed_locked(c, path);
+		cache_unlock(c);
+	}
+	k = content_enter(k);
+	content_attr(k, attr);
+	base = content_base(k);
+	attr_pages(c, path, &base);
+	*out = handle_new(k, ctx, flags);
+	return 0;
+}
+
+void
+content_failed(struct content *k)
+{
+	struct cache *c = k->c;
+
+	cache_lock(c);
+	content_detach_locked(k);
+	content_get_locked(k);
+	TAILQ_INSERT_TAIL(&c->failed, k, idle);
+	cache_unlock(c);
+	atomic_fetch_add(&c->failed_files, 1);
+	log_error("cache",
+		  "\"%s\": %llu bytes are not in the store; kept on this node",
+		  k->path, (unsigned long long)k->attr.size);
+}
+
+bool
+cache_same_file(const struct cfile *a, const struct cfile *b)
+{
+	return a->k == b->k;
+}
+
+/* Keeps partly fetched content for the next open of the same version. */
+static void
+idle_keep_locked(struct content *k, struct content **drop)
+{
+	struct cache *c = k->c;
+
+	TAILQ_INSERT_TAIL(&c->idle, k, idle);
+	content_get_locked(k);
+	k->is_idle = true;
+	if (++c->nidle > IDLE_MAX) {
+		*drop = TAILQ_FIRST(&c->idle);
+		TAILQ_REMOVE(&c->idle, *drop, idle);
+		(*drop)->is_idle = false;
+		c->nidle--;
+		content_detach_locked(*drop);
+	}
+}
+
+void
+cache_release(struct cfile *cf, struct cache_ctx *ctx)
+{
+	struct content *k = cf->k, *drop = NULL;
+	struct cache *c = k->c;
+	bool last, sole, publish = false, failed = false, watch = false;
+	int ret = 0;
+
+	/* Normally nothing: FLUSH came before.  Each round sends all there is
+	 * when it begins; only another writer can make a second one needed. */
+	if (for_writing(cf->flags)) {
+		while (ret == 0 && content_unsent(k))
+			ret = content_commit(k, ctx);
+	}
+	if (ret < 0)
+		log_error("cache", "%s", ctx->be.err ? err_words(ctx->be.err) :
+						       strerror(-ret));
+	atomic_fetch_sub(&c->open_files, 1);
+	cache_lock(c);
+	last = --k->handles == 0;
+	/* An open() that has found k may be asking the store, and will take
+	 * it, or has truncated it just now. */
+	sole = k->refs == 1;
+	pthread_mutex_lock(&k->lock);
+	if (last && content_unsent_locked(k)) {
+		failed = sole || ret < 0;
+	} else if (last && sole && k->exposed_rw && !k->unlinked &&
+		   expose_may_change_locked(k)) {
+		watch = true;
+	} else if (last && k->current && !k->unlinked && !k->racy) {
+		if (sole)
+			k->exposed = false;
+		publish = sole && content_publish_begin_locked(k);
+		if (!publish && k->fd >= 0 && !k->is_idle)
+			idle_keep_locked(k, &drop);
+	} else if (sole && k->racy) {
+		content_detach_locked(k);
+	}
+	pthread_mutex_unlock(&k->lock);
+	cache_unlock(c);
+	if (failed)
+		content_failed(k);
+	if (watch)
+		expose_watch(k);
+	if (publish)
+		content_publish(k);
+	if (drop)
+		content_put(drop);
+	content_put(k);
+	pthread_mutex_destroy(&cf->lock);
+	free(cf);
+}

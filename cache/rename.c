@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* rename: what is cached of a file goes along, if it is the same bytes; what is
+ * open follows its name; what was replaced lives on without one. */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/path.h"
+#include "common/xalloc.h"
+
+/* Open contents of a tree follow it to its new place. */
+static void
+move_contents(struct cache *c, const char *from, const char *to)
+{
+	struct content *k, *tmp;
+
+	cache_lock(c);
+	HASH_ITER(hh, c->contents, k, tmp)
+	{
+		if (path_within(k->path, from)) {
+			char *p = path_rebase(k->path, from, to);
+
+			content_rename_locked(k, p);
+			free(p);
+		}
+	}
+	cache_unlock(c);
+}
+
+static void
+swap_contents(struct cache *c, const char *a, const char *b)
+{
+	/* By way of a name that no path can have. */
+	move_contents(c, a, "//swap");
+	move_contents(c, b, a);
+	move_contents(c, "//swap", b);
+}
+
+struct before {
+	struct be_attr attr;
+	bool known;
+	bool asked; /* just now, not remembered */
+};
+
+/*
+ * What is about to move.  A store whose versions survive a rename needs no
+ * question; else it is asked when something here hangs on the answer.
+ */
+static void
+look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
+	    struct before *b)
+{
+	struct content *k = content_find(c, from);
+
+	memset(b, 0, sizeof(*b));
+	if (k)
+		content_put(k);
+	if (k || c->be->caps.random_write) {
+		b->asked = true;
+		b->known = be_getattr(c->be, &ctx->be, from, BE_HINT_NONE,
+				      &b->attr) == 0;
+	} else {
+		b->known = attr_peek(c, from, &b->attr);
+	}
+	if (b->known && (!S_ISREG(b->attr.mode) ||
+			 (b->attr.flags & BE_ATTR_RACY)))
+		b->known = false;
+}
+
+/* Do both name the same bytes?  Equal versions say so; else what a rename
+ * keeps and a write changes, if we looked a moment ago. */
+static bool
+same_bytes(const struct before *b, const struct be_attr *out)
+{
+	if (!b->known || (out->flags & BE_ATTR_RACY))
+		return false;
+	if (be_ver_equal(&b->attr.ver, &out->ver))
+		return true;
+	return b->asked && b->attr.ino == out->ino &&
+	       b->attr.size == out->size &&
+	       timespec_equal(b->attr.mtime, out->mtime);
+}
+
+/* What is cached of a file goes along with it. */
+/* The content at `from` keeps its bytes under the version that they got. */
+static void
+moved_version(struct cache *c, const char *from, const char *to,
+	      const struct before *b, const struct be_attr *out)
+{
+	bool same = same_bytes(b, out);
+	struct content *k;
+
+	if (same)
+		store_alias(c->store, from, &b->attr.ver, to, &out->ver);
+	k = content_find(c, from);
+	if (!k)
+		return;
+	pthread_mutex_lock(&k->lock);
+	if (same && be_ver_equal(&k->base, &b->attr.ver)) {
+		k->base = out->ver;
+		k->attr.ver = out->ver;
+		k->attr.ino = out->ino;
+		k->attr.ctime = out->ctime;
+	}
+	pthread_mutex_unlock(&k->lock);
+	content_put(k);
+}
+
+static void
+moved_file(struct cache *c, const char *from, const char *to,
+	   const struct before *b, const struct be_attr *out)
+{
+	moved_version(c, from, to, b, out);
+	move_contents(c, from, to);
+}
+
+static int
+rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
+		   const char *to, unsigned flags)
+{
+	struct content *target = content_find(c, to);
+	struct be_attr out, none = { 0 };
+	struct be_opid opid;
+	struct before before, there = { .known = false };
+	struct be_attr known, back;
+	bool moves;
+	int ret = 0;
+
+	look_before(c, ctx, from, &before);
+	if (flags & RENAME_EXCHANGE)
+		look_before(c, ctx, to, &there);
+	if (target && !(flags & RENAME_EXCHANGE))
+		ret = content_prepare_unlink(target, ctx);
+	be_opid_new(&opid);
+	/* Many steps: a next daemon must find it if we are killed. */
+	moves = !c->be->caps.atomic_rename && attr_peek(c, from, &known) &&
+		S_ISDIR(known.mode);
+	if (moves)
+		journal_move_put(c->store, &opid, from, to);
+	if (ret == 0)
+		ret = be_rename(c->be, &ctx->be, from, to, flags, &opid, 0,
+				&none, &out);
+	/* A call that was cut short may have begun to move: it stays. */
+	if (moves && !(ret == -EINTR || ret == -ETIMEDOUT || ret == -EIO))
+		journal_move_drop(c->store, &opid);
+	if (ret == 0 && (flags & RENAME_EXCHANGE)) {
+		/* A new ctime is a new version of the same bytes. */
+		moved_version(c, from, to, &before, &out);
+		if (there.known && be_getattr(c->be, &ctx->be, from,
+					      BE_HINT_NONE, &back) == 0)
+			moved_version(c, to, from, &there, &back);
+		swap_contents(c, from, to);
+		attr_forget_tree(c, from);
+		attr_forget_tree(c, to);
+	} else if (ret == 0) {
+		if (target)
+			content_unlinked(target);
+		if (S_ISDIR(out.mode)) {
+			move_contents(c, from, to);
+			attr_forget_tree(c, from);
+			attr_forget_tree(c, to);
+		} else {
+			moved_file(c, from, to, &before, &out);
+		}
+		attr_gone_own(c, from);
+		attr_set_own(c, to, &out);
+	}
+	attr_doubt(c, ctx, from, ret);
+	attr_doubt(c, ctx, to, ret);
+	if (target)
+		content_put(target);
+	return ret;
+}
+
+/* Sends what is not in the store at all, at path and below. */
+static int
+commit_tree(struct cache *c, struct cache_ctx *ctx, const char *path)
+{
+	for (;;) {
+		struct content *k;
+		bool found = false;
+		int ret;
+
+		cache_lock(c);
+		for (k = c->contents; k; k = k->hh.next) {
+			if (!path_within(k->path, path))
+				continue;
+			pthread_mutex_lock(&k->lock);
+			found = !k->in_store && !k->unlinked;
+			pthread_mutex_unlock(&k->lock);
+			if (found) {
+				content_get_locked(k);
+				break;
+			}
+		}
+		cache_unlock(c);
+		if (!found)
+			return 0;
+		ret = content_commit(k, ctx);
+		content_put(k);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int
+cache_rename(struct cache *c, struct cache_ctx *ctx, const char *from,
+	     const char *to, unsigned flags)
+{
+	struct key a, b;
+	int ret = must_not_block(ctx);
+
+	if (ret < 0)
+		return ret;
+	if (strcmp(from, to) == 0)
+		return 0;
+	if (!(flags & RENAME_EXCHANGE) && name_unsent_below(c, to))
+		return -ENOTEMPTY;
+	/* What is not in the store yet is sent first, also below it: then a
+	 * rename is one change of what is there. */
+	ret = commit_tree(c, ctx, from);
+	if (ret == 0 && (flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)))
+		ret = name_make_real(c, ctx, to, false);
+	if (ret == 0)
+		ret = key_lock2(&c->keys, &a, from, &b, to, true, &ctx->be);
+	if (ret < 0)
+		return ret;
+	ret = rename_locked_keys(c, ctx, from, to, flags);
+	key_unlock(&c->keys, &b);
+	key_unlock(&c->keys, &a);
+	return ret;
+}

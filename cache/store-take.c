@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* A clean file becomes a private one again, because the kernel has it open and
+ * somebody wants to write. */
+#include <config.h>
+
+#include "cache/store-priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/xalloc.h"
+
+int
+store_take(struct store_file *f, int *out, char **name, uint64_t **sums,
+	   uint64_t *n)
+{
+	struct store *s = f->s;
+	_cleanup_close_ int fd = -1, temp = -1;
+	char private[TEMP_NAME_MAX], self[32];
+	struct stat st;
+	int r;
+
+	/* Nobody else may have it open: our own lock becomes exclusive. */
+	if (flock(f->fd, LOCK_EX | LOCK_NB) < 0)
+		return -EBUSY;
+	if (fstat(f->fd, &st) < 0 || st.st_nlink != 1)
+		goto busy;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+	fd = open(self, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		goto busy;
+	r = store_temp(s, DIR_FILES, "", &temp, private);
+	if (r < 0)
+		goto busy;
+	if (renameat(s->fd[DIR_CLEAN], f->name.s, s->fd[DIR_FILES], private) <
+	    0) {
+		unlinkat(s->fd[DIR_FILES], private, 0);
+		goto busy;
+	}
+	unlinkat(s->fd[DIR_CLEAN], f->name.rec, 0);
+	fremovexattr(fd, f->name.xattr);
+	flock(f->fd, LOCK_UN); /* it can't be evicted where it is now */
+	*sums = f->rec.nblocks ? xmemdup(f->rec.sums, f->rec.nblocks *
+							      sizeof(**sums)) :
+				 NULL;
+	*n = f->rec.nblocks;
+	*name = xstrdup(private);
+	*out = steal_fd(&fd);
+	return 0;
+busy:
+	flock(f->fd, LOCK_SH | LOCK_NB);
+	return -EBUSY;
+}

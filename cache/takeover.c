@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* The staged bytes of a daemon that was killed, found again by the next one
+ * (journal.h): what handles still write goes on, the rest is kept. */
+#include <config.h>
+
+#include "cache/cache-priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+
+struct takeover {
+	struct cache *c;
+	bool (*wanted)(void *arg, const char *path);
+	void *arg;
+};
+
+/* Also what a record speaks of that can't be read. */
+static bool
+is_kept(void *arg, const char *name)
+{
+	struct cache *c = arg;
+
+	return journal_has(c->store, name);
+}
+
+static void
+replay(void *arg, const struct journal_change *ch)
+{
+	struct content *k = arg;
+
+	if (ch->size < k->attr.size)
+		rangeset_del(&k->dirty, ch->size, UINT64_MAX / 2);
+	rangeset_add(&k->dirty, ch->off, ch->len);
+	/* Zeros over bytes that the store may have. */
+	if (ch->size > k->attr.size && k->attr.size < k->base_size)
+		rangeset_add(&k->dirty, k->attr.size,
+			     (ch->size < k->base_size ? ch->size :
+							k->base_size) -
+				     k->attr.size);
+	k->attr.size = ch->size;
+	k->clean_end = ch->clean_end;
+}
+
+/* Only dirty bytes of the file are believed; clean ones are fetched anew. */
+static struct content *
+restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
+{
+	struct content *k = content_new(c, r->path);
+	struct stat st;
+
+	k->fd = fd;
+	k->private_name = xstrdup(name);
+	k->staged = true;
+	k->in_store = r->cond.pre != BE_ABSENT;
+	k->truncated = r->whole && k->in_store;
+	k->base = r->cond.pre == BE_MATCH ? r->cond.ver : r->base;
+	k->base_size = r->base_size;
+	k->clean_end = r->whole ? 0 :
+		       r->base_size < r->size ? r->base_size : r->size;
+	k->uid = r->uid;
+	k->gid = r->gid;
+	k->ngroups = r->ngroups;
+	k->groups = r->ngroups ?
+			    xmemdup(r->groups, r->ngroups * sizeof(gid_t)) :
+			    NULL;
+	k->attr.mode = r->mode;
+	k->attr.uid = r->owner;
+	k->attr.gid = r->group;
+	k->attr.nlink = 1;
+	k->attr.ino = r->ino;
+	k->attr.size = r->size;
+	k->attr.atime = r->atime;
+	k->attr.mtime = k->attr.ctime = r->mtime;
+	k->attr_dirty = r->mask | BE_SET_MTIME_SOFT;
+	k->since = r->since;
+	if (r->state == JOURNAL_SENDING)
+		k->resume = r->opid;
+	for (size_t i = 0; i < r->ndirty; i++)
+		rangeset_add(&k->dirty, r->dirty[i].off, r->dirty[i].len);
+	journal_log_read(c->store, name, replay, k);
+	rangeset_copy(&k->present, &k->dirty);
+	if (r->exposed && fstat(fd, &st) == 0) {
+		/* Which bytes the kernel wrote nobody knows: all are sent. */
+		k->attr.size = st.st_size;
+		k->truncated = k->in_store;
+		k->clean_end = 0;
+		k->exposed = k->exposed_rw = true;
+		k->seen_mtim = k->attr.mtime;
+		rangeset_clear(&k->dirty);
+		rangeset_add(&k->present, 0, INT64_MAX / 2);
+	} else if (ftruncate(fd, k->attr.size) < 0) {
+		log_warn("cache", "truncate of a staging file: %m");
+	}
+	return k;
+}
+
+static void
+take_one(void *arg, const char *name, struct journal_rec *r)
+{
+	struct takeover *t = arg;
+	struct cache *c = t->c;
+	struct content *k;
+	int fd;
+
+	if (r->state == JOURNAL_FAILED || !t->wanted ||
+	    !t->wanted(t->arg, r->path) ||
+	    store_private_open(c->store, name, &fd) < 0) {
+		atomic_fetch_add(&c->failed_files, 1);
+		log_warn("cache", "\"%s\": %llu bytes that an earlier daemon "
+			 "could not send are kept in the cache directory, "
+			 "file %s", r->path, (unsigned long long)r->size, name);
+		return;
+	}
+	k = restore(c, name, r, fd);
+	k->lost = r->state == JOURNAL_JOINING; /* its close() must fail */
+	cache_lock(c);
+	content_insert_locked(k);
+	TAILQ_INSERT_TAIL(&c->orphans, k, idle); /* takes the reference */
+	k->is_orphan = true;
+	cache_unlock(c);
+	log_info("cache", "\"%s\": %llu bytes taken over", k->path,
+		 (unsigned long long)k->attr.size);
+}
+
+void
+cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
+	       void *arg)
+{
+	struct takeover t = { .c = c, .wanted = wanted, .arg = arg };
+	struct content *k;
+
+	journal_scan(c->store, take_one, &t);
+	/* Not while the journal is being read. */
+	TAILQ_FOREACH(k, &c->orphans, idle)
+	{
+		pthread_mutex_lock(&k->lock);
+		content_journal_locked(k, k->lost ? JOURNAL_JOINING :
+						    JOURNAL_OPEN,
+				       NULL, 0, NULL);
+		pthread_mutex_unlock(&k->lock);
+	}
+	store_private_sweep(c->store, is_kept, c);
+}

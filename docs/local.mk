@@ -1,0 +1,16 @@
+dist_man_MANS += \
+	docs/mount.sharedfs.8 \
+	docs/sharedfs.8 \
+	$(NULL)
+EXTRA_DIST += \
+	CONTRIBUTING.md \
+	docs/architecture.md \
+	docs/cache-format.md \
+	docs/errno.md \
+	docs/locking.md \
+	docs/semantics.md \
+	examples/docker.service.d-sharedfs.conf \
+	examples/fstab \
+	examples/sharedfs-health.service \
+	examples/sharedfs.conf \
+	$(NULL)

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/* See client.h. */
+#include <config.h>
+
+#include "fs/client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "fs/kmount.h"
+#include "fs/places.h"
+#include "fs/utab.h"
+
+#define STATUS_WAIT_MS 10000
+#define END_WAIT_MS 5000
+
+static void json_putp(json_t **j);
+static void
+json_putp(json_t **j)
+{
+	json_decref(*j);
+}
+#define _cleanup_json_ __attribute__((cleanup(json_putp)))
+
+/* --- the socket ----------------------------------------------------------- */
+
+struct asked {
+	int fd;
+	struct buf in;
+};
+
+static int
+ask_begin(const struct mount_entry *e, const char *cmd, struct asked *a,
+	  struct err *err)
+{
+	_cleanup_free_ char *path = places_socket(e, err);
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char line[64];
+	int n;
+
+	if (!path)
+		return err->code ? err->code : -EACCES;
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return err_set(err, -ENAMETOOLONG, "%s is too long", path);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return err_set(err, -errno, "control socket %s: %s", path,
+			       strerror(errno));
+	n = snprintf(line, sizeof(line), "{\"cmd\":\"%s\"}\n", cmd);
+	if (send(fd, line, n, MSG_NOSIGNAL) != n)
+		return err_set(err, -EIO, "control socket %s: no write", path);
+	a->fd = steal_fd(&fd);
+	a->in = (struct buf)BUF_INIT;
+	return 0;
+}
+
+static void
+ask_end(struct asked *a)
+{
+	close(a->fd);
+	buf_release(&a->in);
+}
+
+/* The next line of the answer. */
+static int
+ask_more(struct asked *a, int wait_ms, json_t **out, struct err *err)
+{
+	int64_t until = clock_mono_ns() + wait_ms * NSEC_PER_MSEC;
+	struct pollfd p = { .fd = a->fd, .events = POLLIN };
+	char *end;
+
+	while (!a->in.len || !(end = strchr(a->in.s, '\n'))) {
+		int64_t left = (until - clock_mono_ns()) / NSEC_PER_MSEC;
+		char chunk[4096];
+		ssize_t n;
+		int r;
+
+		r = poll(&p, 1, wait_ms < 0 ? -1 : left < 0 ? 0 : (int)left);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r == 0)
+			return err_set(err, -ETIMEDOUT,
+				       "the worker does not answer");
+		n = recv(a->fd, chunk, sizeof(chunk), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_set(err, -EPIPE,
+				       "the worker ended while it was asked");
+		buf_add(&a->in, chunk, n);
+	}
+	*end = '\0';
+	*out = json_loads(a->in.s, 0, NULL);
+	{
+		size_t used = end + 1 - a->in.s;
+
+		memmove(a->in.s, end + 1, a->in.len - used + 1);
+		a->in.len -= used;
+	}
+	if (!*out)
+		return err_set(err, -EBADMSG, "the worker's answer is no JSON");
+	return 0;
+}
+
+int
+client_ask(const struct mount_entry *e, const char *cmd, int wait_ms,
+	   json_t **out, struct err *err)
+{
+	struct asked a;
+	int r = ask_begin(e, cmd, &a, err);
+
+	if (r < 0)
+		return r;
+	r = ask_more(&a, wait_ms, out, err);
+	ask_end(&a);
+	return r;
+}
+
+/* --- status --------------------------------------------------------------- */
+
+static const char *
+text_of(json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s ? s : "?";
+}
+
+static uint64_t
+number_of(json_t *o, const char *name)
+{
+	return json_integer_value(json_object_get(o, name));
+}
+
+/* 0 ok, 1 degraded, 2 down; why: the reason. */
+static int
+judge(json_t *o, const char **why)
+{
+	const char *backend = text_of(o, "backend");
+	json_t *errors = json_object_get(o, "errors");
+
+	if (strcmp(backend, "down") == 0) {
+		*why = "the store can't be reached";
+		return 2;
+	}
+	if (strcmp(backend, "up") != 0) {
+		*why = "the store answers badly";
+		return 1;
+	}
+	if (number_of(errors, "failed_files")) {
+		*why = "files could not be sent";
+		return 1;
+	}
+	if (number_of(errors, "disk")) {
+		*why = "the cache's disk has errors";
+		return 1;
+	}
+	*why = "ok";
+	return 0;
+}
+
+static void
+print_text(json_t *o)
+{
+	json_t *errors = json_object_get(o, "errors");
+	json_t *requests = json_object_get(o, "requests"), *v;
+	const char *why, *name;
+
+	judge(o, &why);
+	printf("source         %s\n", text_of(o, "source"));
+	printf("mounted on     %s\n", text_of(o, "mountpoint"));
+	printf("state          %s\n", why);
+	printf("store          %s\n", text_of(o, "backend"));
+	printf("version        %s\n", text_of(o, "version"));
+	printf("supervisor     %" PRIu64 "\n", number_of(o, "supervisor_pid"));
+	printf("worker         %" PRIu64 " (%" PRIu64 " restarts)\n",
+	       number_of(o, "worker_pid"), number_of(o, "worker_restarts"));
+	printf("passthrough    %s\n", text_of(o, "passthrough"));
+	printf("unsent         %" PRIu64 " files, %" PRIu64 " bytes\n",
+	       number_of(o, "pending_files"), number_of(o, "pending_bytes"));
+	printf("cache          %" PRIu64 " bytes, %" PRIu64 " hits, %" PRIu64
+	       " misses\n",
+	       number_of(o, "cache_bytes"), number_of(o, "hits"),
+	       number_of(o, "misses"));
+	printf("errors         %" PRIu64 " files not sent, %" PRIu64
+	       " of the disk, %" PRIu64 " conflicts\n",
+	       number_of(errors, "failed_files"), number_of(errors, "disk"),
+	       number_of(o, "conflicts"));
+	printf("requests      ");
+	json_object_foreach (requests, name, v) {
+		if (json_integer_value(v))
+			printf(" %s %" PRIu64, name,
+			       (uint64_t)json_integer_value(v));
+	}
+	printf("\n");
+}
+
+/* Nobody answered: still a JSON object, still a verdict. */
+static int
+print_down(const char *dir, enum client_format format, const char *why)
+{
+	if (format == CLIENT_JSON) {
+		json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "mountpoint",
+				      dir, "version", PACKAGE_VERSION,
+				      "backend", "unknown", "error", why);
+
+		if (o)
+			json_dumpf(o, stdout, JSON_INDENT(2));
+		json_decref(o);
+		printf("\n");
+	} else if (format == CLIENT_CHECK) {
+		printf("down: %s\n", why);
+	} else {
+		fprintf(stderr, "sharedfs: %s: %s\n", dir, why);
+	}
+	return 2;
+}
+
+int
+client_status(const char *dir, enum client_format format)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	_cleanup_err_ struct err err = ERR_INIT;
+	_cleanup_json_ json_t *o = NULL;
+	const char *why;
+	int r;
+
+	r = places_mount_of(dir, &e);
+	if (r < 0)
+		return print_down(dir, format, strerror(-r));
+	if (r == 0)
+		return print_down(dir, format, "no sharedfs is mounted there");
+	r = client_ask(&e, "status", STATUS_WAIT_MS, &o, &err);
+	if (r < 0)
+		return print_down(dir, format, err_words(&err));
+	r = judge(o, &why);
+	switch (format) {
+	case CLIENT_JSON:
+		json_object_set_new(o, "state",
+				    json_string(r == 0 ? "ok" :
+						r == 1 ? "degraded" :
+							 "down"));
+		json_dumpf(o, stdout, JSON_INDENT(2));
+		printf("\n");
+		break;
+	case CLIENT_CHECK:
+		printf("%s: %s\n",
+		       r == 0 ? "ok" :
+		       r == 1 ? "degraded" :
+				"down",
+		       why);
+		break;
+	case CLIENT_TEXT:
+		print_text(o);
+		break;
+	}
+	return r;
+}
+
+/* --- umount --------------------------------------------------------------- */
+
+static bool
+all_sent(const char *dir, json_t *o)
+{
+	json_t *left = json_object_get(o, "left"), *v;
+	size_t i;
+
+	if (json_is_true(json_object_get(o, "ok")))
+		return true;
+	fprintf(stderr, "sharedfs: %s: %s\n", dir, text_of(o, "error"));
+	if (json_array_size(left))
+		fprintf(stderr, "sharedfs: %zu files are not in the store:\n",
+			json_array_size(left));
+	json_array_foreach (left, i, v)
+		fprintf(stderr, "  %s (%" PRIu64 " bytes)\n",
+			text_of(v, "path"), number_of(v, "bytes"));
+	return false;
+}
+
+static int
+do_umount(const struct mount_entry *e, bool force, bool lazy)
+{
+	int flags = (force ? MNT_FORCE : 0) | (lazy ? MNT_DETACH : 0);
+	int r = kumount(e->target, flags);
+
+	if (r == -EBUSY && force)
+		r = kumount(e->target, flags | MNT_DETACH);
+	if (r == 0) {
+		utab_remove(e->target);
+		return 0;
+	}
+	if (r == -EBUSY)
+		fprintf(stderr,
+			"sharedfs: %s is busy: a program has a file or its "
+			"working directory there (fuser -vm shows it; -l "
+			"unmounts when it is done)\n",
+			e->target);
+	else
+		fprintf(stderr, "sharedfs: unmount %s: %s\n", e->target,
+			strerror(-r));
+	return 1;
+}
+
+int
+client_umount(const char *dir, bool force, bool lazy)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	_cleanup_err_ struct err err = ERR_INIT;
+	_cleanup_json_ json_t *drained = NULL, *ended = NULL, *last = NULL;
+	_cleanup_free_ char *path = places_canonical(dir);
+	struct asked wait;
+	bool waiting, sent = true;
+	int r;
+
+	r = path ? mountinfo_at(path, &e) : -errno;
+	if (r < 0) {
+		fprintf(stderr, "sharedfs: %s: %s\n", dir, strerror(-r));
+		return 1;
+	}
+	if (r == 0 || strcmp(e.type, MOUNT_TYPE) != 0) {
+		fprintf(stderr, "sharedfs: %s: no sharedfs is mounted there\n",
+			dir);
+		return 1;
+	}
+	if (!force) {
+		r = client_ask(&e, "drain", -1, &drained, &err);
+		if (r == 0)
+			sent = all_sent(dir, drained);
+		else if (r != -ENOENT && r != -ECONNREFUSED)
+			fprintf(stderr, "sharedfs: %s: %s\n", dir,
+				err_words(&err));
+		if (!sent)
+			return 1;
+	}
+	waiting = ask_begin(&e, "wait", &wait, NULL) == 0;
+	r = do_umount(&e, force, lazy);
+	if (!waiting)
+		return r;
+	/* It ends when nobody else has it (a container, a lazy user); what was
+	 * written since the drain is waited for. */
+	if (r == 0 && !lazy && !force &&
+	    ask_more(&wait, END_WAIT_MS, &ended, NULL) == 0 &&
+	    ask_more(&wait, -1, &last, NULL) == 0 && !all_sent(dir, last))
+		r = 1;
+	ask_end(&wait);
+	return r;
+}

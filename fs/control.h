@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control socket: one request per connection, a line of JSON each way.
+ *
+ *   {"cmd":"status"}   state and numbers (docs: sharedfs.8)
+ *   {"cmd":"pending"}  names with unsent bytes
+ *   {"cmd":"drain"}    sends them; ok, or what is left
+ *   {"cmd":"wait"}     says {"ended":true} when the mount is gone, and then
+ *                      the result as drain does
+ *   {"cmd":"stop"}     as SIGTERM to the supervisor
+ *
+ * Answered to root and to the user that the worker runs as.
+ */
+#ifndef FS_CONTROL_H
+#define FS_CONTROL_H
+
+#include "fs/fs.h"
+
+struct control;
+
+struct control_info {
+	struct fs *fs;
+	const char *source, *dir;
+	pid_t supervisor;
+	unsigned worker; /* 0: the first */
+	int link;	 /* for "stop" */
+};
+
+/* Takes over listen_fd. */
+struct control *control_new(int listen_fd, const struct control_info *info);
+/* From now on fs->cache is there. */
+void control_ready(struct control *c);
+void control_ended(struct control *c); /* the mount is gone */
+/* The result for those who wait; no request touches the cache any more after
+ * it returns. */
+void control_finish(struct control *c, const char *left);
+void control_free(struct control *c);
+
+/* Sends what is unsent, for drain_timeout at most.  0, or -errno and words. */
+int control_drain(struct fs *fs, struct err *err);
+
+#endif

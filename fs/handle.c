@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/* Open files and directories by the number that the kernel has. */
+#include <config.h>
+
+#include "fs/handle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+#include "fs/gate.h"
+#include "fs/inode.h"
+#include "fs/passthrough.h"
+
+/* The lock protects all members; never held across a call that may block. */
+struct handles {
+	struct fs *fs;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;   /* live fell to 0 */
+	struct handle *by_fh;  /* those that the kernel holds */
+	unsigned live;	       /* and those still being closed */
+};
+
+struct handles *
+handles_new(struct fs *fs)
+{
+	struct handles *hs = xcalloc(1, sizeof(*hs));
+
+	hs->fs = fs;
+	pthread_mutex_init(&hs->lock, NULL);
+	pthread_cond_init(&hs->cond, NULL);
+	return hs;
+}
+
+void
+handles_free(struct handles *hs)
+{
+	if (!hs)
+		return;
+	assert(hs->live == 0);
+	pthread_cond_destroy(&hs->cond);
+	pthread_mutex_destroy(&hs->lock);
+	free(hs);
+}
+
+/* --- counting ------------------------------------------------------------- */
+
+struct handle *
+handle_ref(struct handle *h)
+{
+	assert(h->magic == HANDLE_MAGIC);
+	atomic_fetch_add(&h->refs, 1);
+	return h;
+}
+
+static void
+handle_free(struct handle *h)
+{
+	struct handles *hs = h->fs->handles;
+
+	if (h->snap)
+		snapshot_put(h->snap);
+	pthread_mutex_destroy(&h->lock);
+	h->magic = 0;
+	free(h);
+
+	pthread_mutex_lock(&hs->lock);
+	if (--hs->live == 0)
+		pthread_cond_broadcast(&hs->cond);
+	pthread_mutex_unlock(&hs->lock);
+}
+
+static void
+release_job(struct pool_job *job)
+{
+	struct handle *h =
+		(struct handle *)((char *)job - offsetof(struct handle, job));
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct cache_ctx ctx = {
+		.be.uid = h->uid,
+		.be.gid = h->gid,
+		.be.cancel = &h->fs->stopping,
+		.be.err = &err,
+	};
+
+	cache_release(h->cf, &ctx);
+	if (err.code < 0)
+		log_debug("fuse", "release: %s", err_words(&err));
+	handle_free(h);
+}
+
+void
+handle_put(struct handle *h)
+{
+	assert(h->magic == HANDLE_MAGIC);
+	if (atomic_fetch_sub(&h->refs, 1) != 1)
+		return;
+	if (!h->cf) {
+		handle_free(h);
+		return;
+	}
+	h->job.run = release_job;
+	pool_add(h->fs->commit, &h->job);
+}
+
+/* --- by number ------------------------------------------------------------ */
+
+static struct handle *
+handle_alloc(struct fs *fs, uint64_t node, int flags, uid_t uid, gid_t gid)
+{
+	struct handle *h = xcalloc(1, sizeof(*h));
+
+	h->magic = HANDLE_MAGIC;
+	h->fs = fs;
+	h->node = node;
+	h->flags = flags;
+	h->uid = uid;
+	h->gid = gid;
+	atomic_init(&h->refs, 1);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_mutex_lock(&fs->handles->lock);
+	fs->handles->live++;
+	pthread_mutex_unlock(&fs->handles->lock);
+	return h;
+}
+
+static struct handle *
+handle_find_locked(struct handles *hs, uint64_t fh)
+{
+	struct handle *h;
+
+	HASH_FIND(hh, hs->by_fh, &fh, sizeof(fh), h);
+	return h;
+}
+
+/* The handle is ready for use.  false: another thread was faster. */
+static bool
+handle_publish(struct handles *hs, struct handle *h)
+{
+	bool mine;
+
+	pthread_mutex_lock(&hs->lock);
+	mine = !handle_find_locked(hs, h->fh);
+	if (mine)
+		HASH_ADD(hh, hs->by_fh, fh, sizeof(h->fh), h);
+	pthread_mutex_unlock(&hs->lock);
+	if (mine && h->cf)
+		inodes_add(h->fs->inodes, h);
+	return mine;
+}
+
+int
+handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
+	   int32_t backing, uint64_t *fh)
+{
+	struct fs *fs = r->fs;
+	struct table_handle rec = {
+		.node = node,
+		.kind = cf ? TABLE_FILE : TABLE_DIR,
+		.flags = flags,
+		.uid = r->ctx.be.uid,
+		.gid = r->ctx.be.gid,
+		.backing = backing,
+	};
+	struct handle *h;
+
+	h = handle_alloc(fs, node, flags, rec.uid, rec.gid);
+	if (cf) {
+		h->cf = steal_ptr(cf);
+		h->counted = r->counted;
+	}
+	h->fh = table_handle_add(fs->table, &rec);
+	if (h->fh == 0) {
+		if (h->counted)
+			passthrough_end(fs, node);
+		handle_put(h);
+		return err_set(&r->err, -ENFILE, "too many open files");
+	}
+	*fh = h->fh;
+	handle_publish(fs->handles, h);
+	return 0;
+}
+
+/* A worker ago the kernel got this number. */
+static int
+handle_again(struct request *r, uint64_t fh)
+{
+	struct fs *fs = r->fs;
+	_cleanup_pass_ struct pass at = PASS_INIT;
+	struct cfile *cf = NULL;
+	struct cache_ctx ctx = r->ctx;
+	struct table_handle rec;
+	struct handle *h;
+	bool keep_pages;
+	int rc;
+
+	rc = table_handle_get(fs->table, fh, &rec);
+	if (rc < 0)
+		return err_set(&r->err, -EBADF, "no such handle");
+	rec.flags &= ~(O_TRUNC | O_CREAT | O_EXCL);
+	if (rec.kind == TABLE_FILE) {
+		rc = pass_node(r, rec.node, &at);
+		if (rc == -ENOENT)
+			return err_set(&r->err, -ESTALE,
+				       "removed while no worker ran");
+		if (rc < 0)
+			return rc;
+		ctx.be.uid = rec.uid;
+		ctx.be.gid = rec.gid;
+		rc = cache_open(fs->cache, &ctx, at.path, rec.flags, &cf,
+				&keep_pages);
+		if (rc < 0)
+			return rc == -ENOENT ? -ESTALE : rc;
+	}
+	h = handle_alloc(fs, rec.node, rec.flags, rec.uid, rec.gid);
+	h->fh = fh;
+	h->cf = cf;
+	h->counted = cf != NULL; /* passthrough_restore() */
+	if (!handle_publish(fs->handles, h))
+		handle_put(h);
+	return 0;
+}
+
+static void
+restore_one(void *arg, uint64_t fh, const struct table_handle *rec)
+{
+	struct handles *hs = arg;
+	struct request r = { .fs = hs->fs };
+
+	if (rec->kind != TABLE_FILE || (rec->flags & O_ACCMODE) == O_RDONLY)
+		return;
+	r.ctx.try_only = true; /* what was taken over needs no store */
+	r.ctx.be.err = &r.err;
+	handle_again(&r, fh);
+	err_release(&r.err);
+}
+
+void
+handles_restore(struct handles *hs)
+{
+	table_handles(hs->fs->table, restore_one, hs);
+}
+
+int
+handle_get(struct request *r, uint64_t fh, struct handle **out)
+{
+	struct handles *hs = r->fs->handles;
+	struct handle *h;
+	int rc;
+
+	for (;;) {
+		pthread_mutex_lock(&hs->lock);
+		h = handle_find_locked(hs, fh);
+		if (h)
+			handle_ref(h);
+		pthread_mutex_unlock(&hs->lock);
+		if (h)
+			break;
+		rc = handle_again(r, fh);
+		if (rc < 0)
+			return rc;
+	}
+	*out = h;
+	return 0;
+}
+
+/* Takes it out of reach; drops the open's reference. */
+static void
+handle_retire(struct handle *h)
+{
+	if (h->cf)
+		inodes_del(h->fs->inodes, h);
+	if (h->counted)
+		passthrough_end(h->fs, h->node);
+	handle_put(h);
+}
+
+void
+handle_close(struct fs *fs, uint64_t fh)
+{
+	struct handles *hs = fs->handles;
+	struct table_handle rec;
+	struct handle *h;
+	bool known = table_handle_get(fs->table, fh, &rec) == 0;
+
+	table_handle_del(fs->table, fh);
+	pthread_mutex_lock(&hs->lock);
+	h = handle_find_locked(hs, fh);
+	if (h)
+		HASH_DEL(hs->by_fh, h);
+	pthread_mutex_unlock(&hs->lock);
+	if (h)
+		handle_retire(h);
+	else if (known && rec.kind == TABLE_FILE)
+		passthrough_end(fs, rec.node); /* never made again here */
+}
+
+void
+handles_close_all(struct handles *hs)
+{
+	struct handle *h;
+
+	pthread_mutex_lock(&hs->lock);
+	while ((h = hs->by_fh) != NULL) {
+		HASH_DEL(hs->by_fh, h);
+		pthread_mutex_unlock(&hs->lock);
+		handle_retire(h);
+		pthread_mutex_lock(&hs->lock);
+	}
+	while (hs->live != 0)
+		pthread_cond_wait(&hs->cond, &hs->lock);
+	pthread_mutex_unlock(&hs->lock);
+}
+
+/* --- snapshots of directories --------------------------------------------- */
+
+struct snapshot *
+handle_snapshot(struct handle *h)
+{
+	struct snapshot *s;
+
+	pthread_mutex_lock(&h->lock);
+	s = h->snap;
+	if (s)
+		atomic_fetch_add(&s->refs, 1);
+	pthread_mutex_unlock(&h->lock);
+	return s;
+}
+
+struct snapshot *
+handle_set_snapshot(struct handle *h, struct cache_listing *l)
+{
+	struct snapshot *s = xcalloc(1, sizeof(*s)), *old;
+
+	atomic_init(&s->refs, 2);
+	s->l = *l;
+	*l = (struct cache_listing){ 0 };
+	pthread_mutex_lock(&h->lock);
+	old = h->snap;
+	h->snap = s;
+	pthread_mutex_unlock(&h->lock);
+	if (old)
+		snapshot_put(old);
+	return s;
+}
+
+void
+snapshot_put(struct snapshot *s)
+{
+	if (atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	cache_listing_release(&s->l);
+	free(s);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the log goes: a file, stderr in the foreground, else syslog. */
+#ifndef FS_LOGGING_H
+#define FS_LOGGING_H
+
+#include <stdbool.h>
+
+#include "common/err.h"
+#include "fs/options.h"
+
+/* Once in a process; the descriptor stays open until it ends. */
+int logging_start(const struct options *o, bool foreground, struct err *err);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tells the kernel to forget what another node has changed: a queue and one
+ * thread, since the kernel may make the teller wait until a request on the
+ * same inode or directory is answered (rule 27).  Nothing that answers
+ * requests ever waits for this thread.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/path.h"
+#include "common/xalloc.h"
+#include "fs/fs.h"
+
+struct change {
+	STAILQ_ENTRY(change) link;
+	bool data;
+	char path[];
+};
+
+struct notify {
+	struct fs *fs;
+	pthread_t thread;
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t more;
+	STAILQ_HEAD(, change) queue;
+	bool stopping;
+};
+
+static void
+forget_name(struct fs *fs, uint64_t parent, const char *name)
+{
+	size_t len = strlen(name);
+	int r = fuse_lowlevel_notify_expire_entry(fs->se, parent, name, len,
+						  FUSE_LL_EXPIRE_ONLY);
+
+	/* A kernel before 6.2 can only drop the name at once. */
+	if (r == -ENOSYS)
+		r = fuse_lowlevel_notify_inval_entry(fs->se, parent, name, len);
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+		log_debug("notify", "forget a name: %s", strerror(-r));
+}
+
+static void
+tell(struct fs *fs, const struct change *c)
+{
+	uint64_t node = table_find_path(fs->table, c->path);
+	uint64_t parent;
+	_cleanup_free_ char *dir = path_dir(c->path);
+	int r;
+
+	if (*c->path) {
+		parent = table_find_path(fs->table, dir);
+		if (parent)
+			forget_name(fs, parent, path_base(c->path));
+	}
+	if (!node)
+		return;
+	/* A negative offset: attributes only. */
+	r = fuse_lowlevel_notify_inval_inode(fs->se, node, c->data ? 0 : -1, 0);
+	if (r < 0 && r != -ENOENT)
+		log_debug("notify", "forget a node: %s", strerror(-r));
+}
+
+static void *
+notify_thread(void *arg)
+{
+	struct notify *n = arg;
+
+	pthread_setname_np(pthread_self(), "notify");
+	pthread_mutex_lock(&n->lock);
+	while (!n->stopping) {
+		struct change *c = STAILQ_FIRST(&n->queue);
+
+		if (!c) {
+			pthread_cond_wait(&n->more, &n->lock);
+			continue;
+		}
+		STAILQ_REMOVE_HEAD(&n->queue, link);
+		pthread_mutex_unlock(&n->lock);
+		tell(n->fs, c);
+		free(c);
+		pthread_mutex_lock(&n->lock);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return NULL;
+}
+
+struct notify *
+notify_new(struct fs *fs)
+{
+	struct notify *n = xcalloc(1, sizeof(*n));
+	sigset_t all, old;
+	int rc;
+
+	n->fs = fs;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_cond_init(&n->more, NULL);
+	STAILQ_INIT(&n->queue);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&n->thread, NULL, notify_thread, n);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc != 0) {
+		log_error("notify", "start a thread: %s", strerror(rc));
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void
+notify_free(struct notify *n)
+{
+	struct change *c;
+
+	if (!n)
+		return;
+	pthread_mutex_lock(&n->lock);
+	n->stopping = true;
+	pthread_cond_signal(&n->more);
+	pthread_mutex_unlock(&n->lock);
+	pthread_join(n->thread, NULL);
+	while ((c = STAILQ_FIRST(&n->queue))) {
+		STAILQ_REMOVE_HEAD(&n->queue, link);
+		free(c);
+	}
+	pthread_mutex_destroy(&n->lock);
+	pthread_cond_destroy(&n->more);
+	free(n);
+}
+
+void
+notify_changed(void *arg, const char *path, bool data)
+{
+	struct fs *fs = arg;
+	struct notify *n = fs->notify;
+	size_t len = strlen(path);
+	struct change *c;
+
+	/* What the kernel does not know needs no telling; an absent name is
+	 * known to it only where absence is believed. */
+	if (!n || (!table_find_path(fs->table, path) &&
+		   fs->opt->negative_timeout == 0))
+		return;
+	c = xmalloc(sizeof(*c) + len + 1);
+	c->data = data;
+	memcpy(c->path, path, len + 1);
+	pthread_mutex_lock(&n->lock);
+	STAILQ_INSERT_TAIL(&n->queue, c, link);
+	pthread_cond_signal(&n->more);
+	pthread_mutex_unlock(&n->lock);
+}

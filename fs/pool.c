@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See pool.h.  One queue and one condition; a thread is added when a job comes
+ * and nobody is idle, and leaves after a while without work.
+ */
+#include <config.h>
+
+#include "fs/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "common/xalloc.h"
+
+#define IDLE_SECONDS 20
+
+struct pool {
+	char *name;
+	unsigned max;
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t work;  /* a job came, or stopping */
+	pthread_cond_t gone;  /* threads went down */
+	struct pool_job *first, **last;
+	unsigned queued;  /* in the list */
+	unsigned running; /* being run */
+	unsigned idle;	  /* waiting in `work` */
+	unsigned threads;
+	bool stopping;
+};
+
+struct pool *
+pool_new(const char *name, unsigned max_threads)
+{
+	struct pool *p = xcalloc(1, sizeof(*p));
+	pthread_condattr_t attr;
+
+	assert(max_threads > 0);
+	p->name = xstrdup(name);
+	p->max = max_threads;
+	p->last = &p->first;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->work, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&p->gone, NULL);
+	return p;
+}
+
+static struct pool_job *
+next_job_locked(struct pool *p)
+{
+	struct pool_job *job = p->first;
+
+	if (!job)
+		return NULL;
+	p->first = job->next;
+	if (!p->first)
+		p->last = &p->first;
+	p->queued--;
+	return job;
+}
+
+/* false: nothing came for a long time, or the pool ends. */
+static bool
+wait_for_work_locked(struct pool *p)
+{
+	struct timespec until;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_SECONDS;
+	p->idle++;
+	while (!p->first && !p->stopping && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&p->work, &p->lock, &until);
+	p->idle--;
+	return p->first;
+}
+
+static void *
+pool_thread(void *arg)
+{
+	struct pool *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	for (;;) {
+		struct pool_job *job = next_job_locked(p);
+
+		if (!job) {
+			if (wait_for_work_locked(p))
+				continue;
+			break;
+		}
+		p->running++;
+		pthread_mutex_unlock(&p->lock);
+		job->run(job);
+		pthread_mutex_lock(&p->lock);
+		p->running--;
+	}
+	p->threads--;
+	pthread_cond_broadcast(&p->gone);
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* Signals belong to the main thread. */
+static int
+start_thread(struct pool *p)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	pthread_t t;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&t, &attr, pool_thread, p);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (rc == 0) {
+		char name[16] = "";
+
+		strncat(name, p->name, sizeof(name) - 1);
+		pthread_setname_np(t, name);
+	}
+	return rc;
+}
+
+void
+pool_add(struct pool *p, struct pool_job *job)
+{
+	job->next = NULL;
+	pthread_mutex_lock(&p->lock);
+	assert(!p->stopping || p->threads > 0);
+	*p->last = job;
+	p->last = &job->next;
+	p->queued++;
+	if (p->queued > p->idle && p->threads < p->max) {
+		int rc = start_thread(p);
+
+		if (rc == 0)
+			p->threads++;
+		else if (p->threads == 0) {
+			log_error("pool", "no thread can be started: %s",
+				  strerror(rc));
+			abort(); /* the next worker may have more luck */
+		}
+	}
+	pthread_cond_signal(&p->work);
+	pthread_mutex_unlock(&p->lock);
+}
+
+unsigned
+pool_queued(struct pool *p)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&p->lock);
+	n = p->queued + p->running;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+void
+pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	pthread_cond_broadcast(&p->work);
+	while (p->threads)
+		pthread_cond_wait(&p->gone, &p->lock);
+	assert(!p->first);
+	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->gone);
+	free(p->name);
+	free(p);
+}

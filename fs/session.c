@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/* See session.h. */
+#include <config.h>
+
+#include "fs/session.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/xalloc.h"
+#include "fs/abi.h"
+#include "fs/passthrough.h"
+
+#define THREADS_MIN 4
+#define THREADS_MAX 8
+#define WRITE_MAX (1u << 20)
+#define INIT_MAX 1024
+
+enum init_state {
+	INIT_WANTED,  /* the kernel will send it */
+	INIT_REPLAY,  /* the next read returns the saved one */
+	INIT_SWALLOW, /* the next reply to it is not for the kernel */
+	INIT_SENT,    /* read from the kernel, to be answered */
+	INIT_DONE,
+};
+
+struct session {
+	struct fs *fs;
+	struct fuse_session *se;
+	struct fuse_lowlevel_ops ops; /* fs_ops, and init of our own */
+	int fd;			      /* closed by libfuse */
+	int end_fd;
+	/* Until INIT is done there is one thread; then these only stand. */
+	enum init_state state;
+	unsigned char init[INIT_MAX];
+	size_t init_len;
+	uint64_t init_unique;
+	bool replayed;
+	int init_rc;
+	pthread_t threads[THREADS_MAX];
+	unsigned nthreads;
+	atomic_uint running;
+};
+
+/* --- what libfuse reads and writes through -------------------------------- */
+
+static ssize_t
+io_read(int fd, void *buf, size_t len, void *userdata)
+{
+	struct session *s = ((struct fs *)userdata)->session;
+	ssize_t n;
+
+	if (s->state == INIT_REPLAY) {
+		memcpy(buf, s->init, s->init_len);
+		s->state = INIT_SWALLOW;
+		return s->init_len;
+	}
+	n = read(fd, buf, len);
+	if (n > 0 && s->state == INIT_WANTED) {
+		if (!abi_is_init(buf, n, &s->init_unique) || n > INIT_MAX) {
+			errno = EPROTO;
+			return -1;
+		}
+		memcpy(s->init, buf, n);
+		s->init_len = n;
+		s->state = INIT_SENT;
+	}
+	return n;
+}
+
+/* libfuse 3.14 does not know all that is asked for. */
+static ssize_t
+answer_init(struct session *s, int fd, struct iovec *iov, int count)
+{
+	char reply[256];
+	size_t n;
+
+	if (!passthrough_on(s->fs->passthrough))
+		return writev(fd, iov, count);
+	n = abi_gather(iov, count, reply, sizeof(reply));
+	if (!n)
+		return writev(fd, iov, count);
+	abi_want_passthrough(reply, n);
+	return write(fd, reply, n);
+}
+
+static ssize_t
+io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct session *s = ((struct fs *)userdata)->session;
+	ssize_t n;
+
+	if (s->state == INIT_DONE)
+		return passthrough_writev(fd, iov, count);
+	if (abi_reply_unique(iov, count) != s->init_unique)
+		return writev(fd, iov, count);
+	if (s->state == INIT_SWALLOW) {
+		n = 0;
+		for (int i = 0; i < count; i++)
+			n += iov[i].iov_len;
+		s->state = INIT_DONE;
+		return n;
+	}
+	n = answer_init(s, fd, iov, count);
+	if (n < 0) {
+		s->init_rc = -errno;
+		return n;
+	}
+	/* Only a request that was answered is one to replay. */
+	s->init_rc = table_init_set(s->fs->table, s->init, s->init_len);
+	s->state = INIT_DONE;
+	return n;
+}
+
+static const struct fuse_custom_io session_io = {
+	.read = io_read,
+	.writev = io_writev,
+};
+
+static void
+want(struct fuse_conn_info *conn, unsigned cap, bool on)
+{
+	if (on)
+		conn->want |= conn->capable & cap;
+	else
+		conn->want &= ~cap;
+}
+
+/* Must choose the same for the same INIT: a later worker's choice is not told
+ * to the kernel. */
+static void
+op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fs *fs = userdata;
+
+	fs->passthrough = passthrough_new(fs, fs->session->fd,
+					  fs->session->init,
+					  fs->session->init_len);
+	if (fs->session->replayed)
+		passthrough_restore(fs);
+	want(conn, FUSE_CAP_ASYNC_READ, true);
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+	want(conn, FUSE_CAP_READDIRPLUS, true);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO, true);
+	want(conn, FUSE_CAP_ASYNC_DIO, true);
+	/* Kept by the kernel, for this node. */
+	want(conn, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS, false);
+	/* After a failed write the kernel may skip FLUSH. */
+	want(conn, FUSE_CAP_WRITEBACK_CACHE, false);
+	want(conn,
+	     FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+		     FUSE_CAP_SPLICE_MOVE,
+	     false);
+	/* The kernel clears setuid and setgid by SETATTR. */
+	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
+	want(conn, FUSE_CAP_EXPORT_SUPPORT, false);
+	want(conn, FUSE_CAP_POSIX_ACL, false);
+	conn->max_write = WRITE_MAX;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	if (fs_ops.init)
+		fs_ops.init(userdata, conn);
+	fs->session->init_rc = 0;
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+int
+session_new(struct fs *fs, int fd, struct session **out, struct err *err)
+{
+	char *argv[] = { (char *)(uintptr_t) "sharedfs", NULL };
+	struct fuse_args args = { .argc = 1, .argv = argv };
+	struct session *s = xcalloc(1, sizeof(*s));
+	int r;
+
+	s->fs = fs;
+	s->fd = fd;
+	s->ops = fs_ops;
+	s->ops.init = op_init;
+	s->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->init_rc = -EIO;
+	s->init_len = table_init_get(fs->table, s->init, sizeof(s->init));
+	if (s->init_len) {
+		s->state = INIT_REPLAY;
+		s->replayed = true;
+		abi_is_init(s->init, s->init_len, &s->init_unique);
+	}
+	fs->session = s;
+	s->se = fuse_session_new(&args, &s->ops, sizeof(s->ops), fs);
+	fuse_opt_free_args(&args); /* libfuse made a copy of its own */
+	if (!s->se || s->end_fd < 0) {
+		close(fd);
+		r = err_set(err, -EIO, "libfuse made no session");
+		session_free(s);
+		return r;
+	}
+	r = fuse_session_custom_io(s->se, &session_io, fd);
+	if (r < 0) {
+		close(fd);
+		err_set(err, r, "libfuse: %s", strerror(-r));
+		session_free(s);
+		return r;
+	}
+	fs->se = s->se;
+	*out = s;
+	return 0;
+}
+
+/* One request; false: no more will come. */
+static bool
+serve_one(struct session *s, struct fuse_buf *buf)
+{
+	int r = fuse_session_receive_buf(s->se, buf);
+
+	if (r == -EINTR || r == -EAGAIN)
+		return true;
+	if (r <= 0) {
+		if (r < 0 && r != -ENODEV)
+			log_error("fuse", "read a request: %s", strerror(-r));
+		return false;
+	}
+	fuse_session_process_buf(s->se, buf);
+	return true;
+}
+
+int
+session_init(struct session *s, struct err *err)
+{
+	struct fuse_buf buf = { .mem = NULL };
+	bool more = true;
+
+	while (more && s->state != INIT_DONE)
+		more = serve_one(s, &buf);
+	free(buf.mem);
+	if (s->state != INIT_DONE)
+		return err_set(err, -ENODEV, "the kernel ended the mount");
+	if (s->init_rc < 0)
+		return err_set(err, s->init_rc, "answer INIT: %s",
+			       strerror(-s->init_rc));
+	return 0;
+}
+
+static void *
+session_thread(void *arg)
+{
+	struct session *s = arg;
+	struct fuse_buf buf = { .mem = NULL };
+	uint64_t one = 1;
+
+	pthread_setname_np(pthread_self(), "fuse");
+	while (!fuse_session_exited(s->se) && serve_one(s, &buf))
+		;
+	free(buf.mem);
+	/* The others get ENODEV as well, or come here after their request. */
+	fuse_session_exit(s->se);
+	if (atomic_fetch_sub(&s->running, 1) == 1 &&
+	    write(s->end_fd, &one, sizeof(one)) < 0) {
+		/* an eventfd takes it */
+	}
+	return NULL;
+}
+
+static void
+ask_again(struct session *s)
+{
+	int r;
+
+	if (!abi_can_resend(s->init, s->init_len)) {
+		log_warn("fuse", "this kernel can't send requests again (6.9 "
+				 "can): calls that were under way when the "
+				 "worker died hang until the mount ends");
+		return;
+	}
+	r = abi_resend(s->fd);
+	if (r < 0)
+		log_error("fuse", "ask for unanswered requests: %s",
+			  strerror(-r));
+}
+
+int
+session_start(struct session *s, struct err *err)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = cores < 2 ? THREADS_MIN : 2 * (unsigned)cores;
+	sigset_t all, old;
+	int rc = 0;
+
+	if (n > THREADS_MAX)
+		n = THREADS_MAX;
+	if (s->replayed)
+		ask_again(s);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	atomic_store(&s->running, n);
+	while (s->nthreads < n && rc == 0) {
+		rc = pthread_create(&s->threads[s->nthreads], NULL,
+				    session_thread, s);
+		if (rc == 0)
+			s->nthreads++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	atomic_fetch_sub(&s->running, n - s->nthreads);
+	if (s->nthreads == 0)
+		return err_set(err, -rc, "start threads: %s", strerror(rc));
+	return 0;
+}
+
+int
+session_end_fd(const struct session *s)
+{
+	return s->end_fd;
+}
+
+bool
+session_is_gone(const struct session *s)
+{
+	struct pollfd p = { .fd = s->fd };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLNVAL));
+}
+
+void
+session_join(struct session *s)
+{
+	while (s->nthreads)
+		pthread_join(s->threads[--s->nthreads], NULL);
+}
+
+void
+session_free(struct session *s)
+{
+	if (!s)
+		return;
+	if (s->se)
+		fuse_session_destroy(s->se);
+	if (s->end_fd >= 0)
+		close(s->end_fd);
+	s->fs->se = NULL;
+	s->fs->session = NULL;
+	free(s);
+}

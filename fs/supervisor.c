@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: MIT */
+/* See supervisor.h. */
+#include <config.h>
+
+#include "fs/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+#include "fs/kmount.h"
+#include "fs/link.h"
+#include "fs/logging.h"
+#include "fs/options-priv.h"
+#include "fs/places.h"
+#include "fs/table.h"
+#include "fs/worker.h"
+
+#define BACKOFF_MIN (100 * NSEC_PER_MSEC)
+#define BACKOFF_MAX (10 * NSEC_PER_SEC)
+#define LIVED_LONG (10 * NSEC_PER_SEC)
+#define READAHEAD (1u << 20) /* as large as one READ can be */
+#define TRIES_AFTER_END 5 /* workers that only have to send what is left */
+
+struct supervisor {
+	const struct plan *plan;
+	struct err err;
+	int up; /* -1: nobody waits (any more) */
+	int signals;
+	int table;
+	int fuse;    /* -1: not mounted yet */
+	int control; /* listening; -1: not yet */
+	char *socket;
+	ino_t socket_ino; /* is the path still ours? */
+	dev_t dev;
+	/* The worker: pid 0 = none. */
+	pid_t pid;
+	int pidfd, link;
+	bool live;	 /* has been, once */
+	char *instance;	 /* of the cache; chosen by the first worker */
+	unsigned workers; /* started so far */
+	unsigned tries_after_end;
+	int64_t started, backoff, restart_at;
+	bool stopping; /* somebody wants the end */
+	bool failed;   /* something was left unsent, or it never came up */
+	bool done;
+};
+
+/* --- the worker ----------------------------------------------------------- */
+
+/* Every option that was given anywhere, so that all workers have the same. */
+static char **
+worker_argv(const struct supervisor *s)
+{
+	const struct options *o = s->plan->opt;
+	char **argv = xcalloc(OPT_COUNT + 8, sizeof(*argv));
+	size_t n = 0;
+
+	argv[n++] = xstrdup("sharedfs");
+	argv[n++] = xstrdup(WORKER_ARG);
+	argv[n++] = xasprintf("%u", s->workers);
+	argv[n++] = xstrdup(s->plan->foreground ? "foreground" : "daemon");
+	argv[n++] = xstrdup(s->instance ? s->instance : "");
+	argv[n++] = xstrdup(s->plan->source);
+	argv[n++] = xstrdup(s->plan->dir);
+	for (int i = 0; i < OPT_COUNT; i++) {
+		if (o->from[i] != OPTIONS_DEFAULT && o->text[i])
+			argv[n++] = xasprintf("--%s=%s", options_table[i].name,
+					      o->text[i]);
+	}
+	return argv;
+}
+
+static void
+worker_exec(char **argv, int link, int table)
+{
+	sigset_t none;
+	int low;
+
+	/* Out of the way of the fixed numbers first. */
+	low = fcntl(link, F_DUPFD, 10);
+	table = fcntl(table, F_DUPFD, 10);
+	if (low < 0 || table < 0 || dup2(low, WORKER_LINK_FD) < 0 ||
+	    dup2(table, WORKER_TABLE_FD) < 0)
+		_exit(126);
+	close(low);
+	close(table);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv("/proc/self/exe", argv);
+	_exit(127);
+}
+
+static int
+worker_start(struct supervisor *s)
+{
+	char **argv;
+	int sv[2], r;
+	pid_t pid;
+
+	r = link_pair(sv);
+	if (r < 0)
+		return err_set(&s->err, r, "socketpair: %s", strerror(-r));
+	argv = worker_argv(s);
+	pid = fork();
+	if (pid == 0)
+		worker_exec(argv, sv[1], s->table);
+	for (char **a = argv; *a; a++)
+		free(*a);
+	free(argv);
+	close(sv[1]);
+	if (pid < 0) {
+		close(sv[0]);
+		return err_set(&s->err, -EAGAIN, "fork: %s", strerror(errno));
+	}
+	s->pid = pid;
+	s->link = sv[0];
+	s->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	s->started = clock_mono_ns();
+	s->restart_at = 0;
+	s->workers++;
+	if (s->fuse >= 0)
+		link_send(s->link, LINK_GO, NULL, s->fuse, s->control);
+	if (s->stopping)
+		link_send(s->link, LINK_DRAIN, NULL, -1, -1);
+	return 0;
+}
+
+static void
+tell_up(struct supervisor *s, enum link_kind kind, const char *text)
+{
+	if (s->up >= 0)
+		link_send(s->up, kind, text, -1, -1);
+	else if (kind == LINK_ERROR)
+		log_error("supervisor", "%s", text);
+	if (s->plan->foreground && kind == LINK_ERROR)
+		fprintf(stderr, "sharedfs: %s\n", text);
+}
+
+static void
+give_up(struct supervisor *s, const char *text)
+{
+	tell_up(s, LINK_ERROR, text);
+	s->failed = true;
+	s->done = true;
+}
+
+/* --- mounting ------------------------------------------------------------- */
+
+static int
+control_listen(struct supervisor *s, const struct mount_entry *e)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	_cleanup_free_ char *standard = places_socket(e, &s->err);
+	_cleanup_close_ int fd = -1, lock = -1;
+	const char *path = s->plan->opt->control;
+	struct stat st;
+	mode_t old;
+	int r;
+
+	if (!standard)
+		return s->err.code;
+	lock = places_lock_sockets(&s->err);
+	if (lock < 0)
+		return lock;
+	if (!path)
+		path = standard;
+	if (strlen(path) >= sizeof(a.sun_path))
+		return err_set(&s->err, -ENAMETOOLONG,
+			       "control socket %s: the path is too long", path);
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	/* The device number is ours while we are mounted: what is there is
+	 * left from an earlier life. */
+	unlink(standard);
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	old = umask(0177);
+	r = fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(fd, 64) < 0;
+	umask(old);
+	if (r)
+		return err_set(&s->err, -errno, "control socket %s: %s", path,
+			       strerror(errno));
+	/* So that it is found without the option. */
+	if (path != standard && symlink(path, standard) < 0)
+		log_warn("supervisor", "link %s: %s", standard,
+			 strerror(errno));
+	if (lstat(standard, &st) == 0)
+		s->socket_ino = st.st_ino;
+	s->socket = steal_ptr(&standard);
+	s->control = steal_fd(&fd);
+	return 0;
+}
+
+static void
+control_unlink(struct supervisor *s)
+{
+	_cleanup_close_ int lock = -1;
+	struct stat st;
+
+	if (!s->socket)
+		return;
+	lock = places_lock_sockets(NULL);
+	if (lock >= 0 && lstat(s->socket, &st) == 0 &&
+	    st.st_ino == s->socket_ino)
+		unlink(s->socket);
+	if (s->plan->opt->control)
+		unlink(s->plan->opt->control);
+}
+
+static int
+mount_now(struct supervisor *s)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	const struct plan *p = s->plan;
+	int r;
+
+	r = kmount(p->opt, p->fsname, p->dir, &s->fuse, &s->err);
+	if (r < 0)
+		return r;
+	r = mountinfo_at(p->dir, &e);
+	if (r != 1 || strcmp(e.type, MOUNT_TYPE) != 0)
+		return err_set(&s->err, -EIO, "%s is not to be seen in "
+			       "/proc/self/mountinfo", p->dir);
+	s->dev = makedev(e.major, e.minor);
+	r = control_listen(s, &e);
+	if (r < 0)
+		return r;
+	return link_send(s->link, LINK_GO, NULL, s->fuse, s->control);
+}
+
+static bool
+mount_is_gone(const struct supervisor *s)
+{
+	struct pollfd p = { .fd = s->fuse };
+
+	return s->fuse >= 0 && poll(&p, 1, 0) > 0 &&
+	       (p.revents & (POLLERR | POLLNVAL));
+}
+
+static void
+unmount_now(struct supervisor *s)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	int r;
+
+	if (s->fuse < 0 || mount_is_gone(s))
+		return;
+	/* Somebody may have put another mount on top since. */
+	if (mountinfo_at(s->plan->dir, &e) != 1 ||
+	    strcmp(e.type, MOUNT_TYPE) != 0)
+		return;
+	r = kumount(s->plan->dir, 0);
+	if (r < 0) {
+		log_warn("supervisor",
+			 "%s is busy: it goes when its last user does",
+			 s->plan->dir);
+		kumount(s->plan->dir, MNT_DETACH);
+	}
+}
+
+/* --- what happens --------------------------------------------------------- */
+
+static void
+on_message(struct supervisor *s, const struct link_msg *m)
+{
+	switch (m->kind) {
+	case LINK_PROBED:
+		if (!s->instance && *m->text)
+			s->instance = xstrdup(m->text);
+		if (s->fuse >= 0)
+			break;
+		if (mount_now(s) < 0) {
+			unmount_now(s);
+			give_up(s, err_words(&s->err));
+		}
+		break;
+	case LINK_LIVE:
+		if (!s->live) {
+			/* INIT has set it to the kernel's 128 KiB. */
+			kmount_set_readahead(s->dev, READAHEAD);
+			log_info("supervisor", "%s is mounted on %s",
+				 s->plan->source, s->plan->dir);
+		} else {
+			log_warn("supervisor", "worker %d goes on with %s",
+				 (int)s->pid, s->plan->dir);
+		}
+		s->live = true;
+		tell_up(s, LINK_LIVE, NULL);
+		if (s->up >= 0)
+			close(s->up);
+		s->up = -1;
+		break;
+	case LINK_ERROR:
+		/* A later worker is tried again: the mount is there. */
+		if (s->live)
+			log_error("supervisor", "worker: %s", m->text);
+		else
+			give_up(s, m->text);
+		break;
+	case LINK_WARN:
+		tell_up(s, LINK_WARN, m->text);
+		break;
+	case LINK_DRAINED:
+		if (*m->text)
+			log_error("supervisor", "%s", m->text);
+		unmount_now(s);
+		break;
+	case LINK_STOP:
+		s->stopping = true;
+		link_send(s->link, LINK_DRAIN, NULL, -1, -1);
+		break;
+	default:
+		log_error("supervisor", "BUG: message %d", m->kind);
+		break;
+	}
+}
+
+static void
+on_signal(struct supervisor *s)
+{
+	struct signalfd_siginfo si;
+
+	if (read(s->signals, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGHUP)
+		return;
+	if (!s->live) {
+		unmount_now(s);
+		give_up(s, "interrupted");
+		return;
+	}
+	if (s->stopping)
+		return; /* what is unsent is being sent; be patient */
+	s->stopping = true;
+	log_info("supervisor", "ending %s", s->plan->dir);
+	if (s->pid)
+		link_send(s->link, LINK_DRAIN, NULL, -1, -1);
+}
+
+static void
+worker_forget(struct supervisor *s)
+{
+	close(s->link);
+	if (s->pidfd >= 0)
+		close(s->pidfd);
+	s->link = s->pidfd = -1;
+	s->pid = 0;
+}
+
+static void
+drain_link(struct supervisor *s, struct link_msg *m)
+{
+	struct pollfd p = { .fd = s->link, .events = POLLIN };
+
+	/* Its last words. */
+	while (poll(&p, 1, 0) > 0 && (p.revents & POLLIN) &&
+	       link_recv(s->link, m) == 0)
+		on_message(s, m);
+}
+
+static void
+on_exit_of_worker(struct supervisor *s, int status, struct link_msg *m)
+{
+	_cleanup_free_ char *how = NULL;
+	int pid = s->pid;
+
+	drain_link(s, m);
+	worker_forget(s);
+	if (s->done)
+		return;
+	if (WIFEXITED(status) && (WEXITSTATUS(status) == WORKER_ENDED ||
+				  WEXITSTATUS(status) == WORKER_LEFT)) {
+		s->failed = WEXITSTATUS(status) == WORKER_LEFT;
+		s->done = true;
+		return;
+	}
+	if (WIFSIGNALED(status))
+		how = xasprintf("was killed by signal %d (%s)",
+				WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		how = xasprintf("ended with code %d", WEXITSTATUS(status));
+	if (!s->live) {
+		_cleanup_free_ char *words =
+			xasprintf("the worker %s before it was ready", how);
+
+		unmount_now(s);
+		give_up(s, words);
+		return;
+	}
+	if (mount_is_gone(s) && ++s->tries_after_end > TRIES_AFTER_END) {
+		give_up(s, "what is unsent stays in the cache directory");
+		return;
+	}
+	if (clock_mono_ns() - s->started > LIVED_LONG)
+		s->backoff = 0;
+	log_error("supervisor", "worker %d %s; the next one starts in %lld ms",
+		  pid, how, (long long)(s->backoff / NSEC_PER_MSEC));
+	s->restart_at = clock_mono_ns() + s->backoff;
+	s->backoff = s->backoff ? 2 * s->backoff : BACKOFF_MIN;
+	if (s->backoff > BACKOFF_MAX)
+		s->backoff = BACKOFF_MAX;
+}
+
+static int
+wait_ms(const struct supervisor *s)
+{
+	int64_t left;
+
+	if (s->pid)
+		return -1;
+	left = s->restart_at - clock_mono_ns();
+	return left <= 0 ? 0 : left / NSEC_PER_MSEC + 1;
+}
+
+static void
+loop(struct supervisor *s)
+{
+	struct link_msg *m = xmalloc(sizeof(*m));
+
+	while (!s->done) {
+		struct pollfd p[3] = {
+			{ .fd = s->signals, .events = POLLIN },
+			{ .fd = s->link, .events = POLLIN },
+			{ .fd = s->pidfd, .events = POLLIN },
+		};
+		int status;
+
+		if (poll(p, 3, wait_ms(s)) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents & POLLIN) {
+			if (link_recv(s->link, m) == 0)
+				on_message(s, m);
+		} else if ((p[1].revents & POLLHUP) && s->pid) {
+			/* It closes its end only by ending. */
+			poll(&p[2], 1, -1);
+		}
+		if (p[0].revents & POLLIN)
+			on_signal(s);
+		if (s->pid && waitpid(s->pid, &status, WNOHANG) == s->pid)
+			on_exit_of_worker(s, status, m);
+		if (!s->done && !s->pid && wait_ms(s) == 0) {
+			if (worker_start(s) < 0) {
+				log_error("supervisor", "%s",
+					  err_words(&s->err));
+				s->restart_at = clock_mono_ns() + BACKOFF_MAX;
+			}
+		}
+	}
+	free(m);
+}
+
+static int
+set_up(struct supervisor *s)
+{
+	_cleanup_close_ int fd = -1;
+	sigset_t set;
+	int r = logging_start(s->plan->opt, s->plan->foreground, &s->err);
+
+	if (r < 0)
+		return r;
+	/* The kernel must not choose this process when memory is short. */
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 && write(fd, "-1000", 5) < 0) {
+		/* not root: as it is */
+	}
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->signals < 0)
+		return err_set(&s->err, -errno, "signalfd: %s",
+			       strerror(errno));
+	r = table_create(&s->table, &s->err);
+	if (r < 0)
+		return r;
+	return worker_start(s);
+}
+
+static void
+tear_down(struct supervisor *s)
+{
+	if (s->link >= 0)
+		close(s->link);
+	if (s->pid) {
+		/* Never live: nobody has given it anything to lose. */
+		kill(s->pid, SIGKILL);
+		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	control_unlink(s);
+	for (int *fd = (int[]){ s->up, s->signals, s->table, s->fuse,
+				s->control, s->pidfd, -2 };
+	     *fd != -2; fd++) {
+		if (*fd >= 0)
+			close(*fd);
+	}
+	free(s->socket);
+	free(s->instance);
+	err_release(&s->err);
+}
+
+int
+supervisor_run(const struct plan *plan)
+{
+	struct supervisor s = {
+		.plan = plan,
+		.up = plan->up,
+		.signals = -1,
+		.table = -1,
+		.fuse = -1,
+		.control = -1,
+		.pidfd = -1,
+		.link = -1,
+	};
+
+	if (set_up(&s) < 0)
+		give_up(&s, err_words(&s.err));
+	loop(&s);
+	tear_down(&s);
+	return s.failed;
+}

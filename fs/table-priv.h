@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the table lies in the memfd, and what the worker keeps beside it.
+ *
+ * The file has fixed windows, most of it holes:
+ *
+ *   header | nodes | names | handles
+ *
+ * A node record points to its name record (parent, name) by one 32-bit word,
+ * so that giving it another place is one store.  Name records are never
+ * changed, only made and dropped.  Everything else that is needed to work
+ * (index by name, free lists, numbers of children) is in the worker's memory
+ * and is made again from the records by table_attach().
+ */
+#ifndef FS_TABLE_PRIV_H
+#define FS_TABLE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/table.h"
+
+#define TABLE_MAGIC "sharedfs table\n"
+#define TABLE_VERSION 2
+#define TABLE_NODES (UINT32_C(1) << 24)
+#define TABLE_GRANULE 16u
+#define TABLE_GRANULES (UINT32_C(1) << 27) /* 2 GiB of names */
+#define TABLE_HANDLES (UINT32_C(1) << 20)
+#define TABLE_INIT_MAX 1024u
+#define TABLE_DEPTH 4096u /* no path has more segments */
+
+struct move {
+	uint32_t slot;
+	uint32_t place;
+};
+
+struct header {
+	/* Fixed once it is made; `sum` covers what stands before it. */
+	char magic[16];
+	uint32_t version;
+	uint32_t pad;
+	uint64_t nodes_off, names_off, handles_off, size;
+	uint64_t sum;
+	/* How much of the windows was ever used. */
+	_Atomic uint32_t nodes_top;
+	_Atomic uint32_t handles_top;
+	/* A change of two nodes' places that must not be seen by halves: it is
+	 * complete when moves_valid is set, and done again by table_attach. */
+	_Atomic uint32_t moves_valid;
+	uint32_t pad2;
+	struct move moves[2];
+	/* INIT: init_len is stored last. */
+	_Atomic uint32_t init_len;
+	uint32_t pad3;
+	uint64_t init_sum;
+	unsigned char init[TABLE_INIT_MAX];
+};
+
+struct node {
+	_Atomic uint32_t used; /* stored last when made, first when dropped */
+	uint32_t gen;	       /* of the slot; ids are never used again */
+	_Atomic uint32_t place; /* granule of the name; 0 = none */
+	uint32_t pad;
+	_Atomic uint64_t nlookup;
+	uint64_t ino;
+};
+
+struct name {
+	uint64_t parent;
+	uint32_t hash;
+	uint16_t len;
+	char s[2]; /* longer */
+};
+#define NAME_HEAD offsetof(struct name, s)
+
+struct hrec {
+	_Atomic uint32_t used;
+	uint32_t gen;
+	uint64_t node;
+	uint32_t kind;
+	int32_t flags;
+	uint32_t uid, gid;
+	_Atomic uint32_t which; /* stage[which] is the one in force */
+	int32_t backing;
+	char stage[2][64];
+};
+
+/* Stack of numbers that can be used again. */
+struct stack {
+	uint32_t *v;
+	size_t n, cap;
+};
+
+struct index_bucket {
+	uint32_t slot; /* 0 = empty */
+	uint32_t hash;
+};
+
+#define NAME_CLASSES 18 /* ceil((14 + 255) / 16) = 17 granules at most */
+
+struct table {
+	int fd;
+	char *base;
+	size_t size;
+	struct header *h;
+	struct node *nodes;
+	char *names;
+	struct hrec *hrecs;
+
+	/* All below, and the records: written with the lock held for writing;
+	 * nlookup also with it held for reading. */
+	pthread_rwlock_t lock;
+	struct index_bucket *buckets;
+	size_t nbuckets; /* power of two */
+	size_t nindexed;
+	uint32_t *children; /* per slot: nodes whose name is in it */
+	size_t children_cap;
+	size_t nnodes;
+	struct stack free_slots;
+	struct stack free_hrecs;
+	struct stack free_names[NAME_CLASSES]; /* by granules */
+	uint32_t names_top;		       /* first granule never used */
+};
+
+void stack_push(struct stack *s, uint32_t v);
+bool stack_pop(struct stack *s, uint32_t *v);
+
+static inline uint64_t
+table_id(uint32_t slot, uint32_t gen)
+{
+	return (uint64_t)gen << 32 | slot;
+}
+
+static inline const struct name *
+table_name_at(const struct table *t, uint32_t place)
+{
+	return (const struct name *)(const void *)(t->names +
+						   (size_t)place *
+							   TABLE_GRANULE);
+}
+
+/* table-node.c: makes the worker's part from the records. */
+int table_nodes_attach(struct table *t, struct err *err);
+
+/* table-index.c: parent + name -> slot. */
+uint32_t index_hash(uint64_t parent, const char *name, size_t len);
+uint32_t index_find(const struct table *t, uint64_t parent, const char *name,
+		    size_t len, uint32_t hash);
+void index_add(struct table *t, uint32_t slot, uint32_t hash);
+void index_del(struct table *t, uint32_t slot, uint32_t hash);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The records a next worker needs, in a memfd that the supervisor holds too:
+ * what the kernel holds (node ids, handles), FUSE's INIT request, mutation
+ * records.  Offsets, no pointers; each record is published by one store, so
+ * that a worker killed at any instruction leaves a table that can be read.
+ * A table with another version or with records that don't fit is refused.
+ *
+ * Threads: any; the table has a lock of its own (in the worker's memory).
+ */
+#ifndef FS_TABLE_H
+#define FS_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+
+struct table;
+
+#define TABLE_ROOT 1 /* FUSE_ROOT_ID */
+
+int table_create(int *fd, struct err *err);	/* a new memfd (supervisor) */
+int table_attach(int fd, struct table **out, struct err *err); /* worker */
+void table_detach(struct table *t);		/* fd is not closed */
+int table_fd(const struct table *t);
+
+/* --- nodes: node id <-> parent + name, lookups counted ------------------- */
+
+/* The id of name in parent, its lookup count raised by one.  ino: what stat
+ * shows, kept as long as the node lives (given ino != 0 is taken if the node
+ * is new). */
+uint64_t table_ref(struct table *t, uint64_t parent, const char *name,
+		   uint64_t ino);
+void table_forget(struct table *t, uint64_t node, uint64_t nlookup);
+/* Caller frees; NULL: the node is stale or has lost its name (unlinked). */
+char *table_path(struct table *t, uint64_t node);
+char *table_child_path(struct table *t, uint64_t parent, const char *name);
+uint64_t table_ino(struct table *t, uint64_t node);
+/* 0: not known to the kernel. */
+uint64_t table_find(struct table *t, uint64_t parent, const char *name);
+uint64_t table_find_path(struct table *t, const char *path);
+uint64_t table_parent(struct table *t, uint64_t node, char **name);
+/* The name is gone; the node lives on while the kernel holds it. */
+void table_unlink(struct table *t, uint64_t parent, const char *name);
+/* flags: RENAME_EXCHANGE swaps; else what had the new name loses it. */
+void table_rename(struct table *t, uint64_t parent, const char *name,
+		  uint64_t newparent, const char *newname, unsigned flags);
+size_t table_nodes(struct table *t);
+
+/* --- handles: what fi->fh is -------------------------------------------- */
+
+enum table_kind { TABLE_FILE = 1, TABLE_DIR = 2 };
+struct table_handle {
+	uint64_t node;
+	enum table_kind kind;
+	int flags; /* of open(2) */
+	uid_t uid;
+	gid_t gid;
+	int32_t backing; /* id of the connection (passthrough.h), 0 = none */
+	char stage[64]; /* private file's name, "" = none */
+};
+uint64_t table_handle_add(struct table *t, const struct table_handle *h);
+int table_handle_get(struct table *t, uint64_t fh, struct table_handle *out);
+int table_handle_set_stage(struct table *t, uint64_t fh, const char *stage);
+void table_handle_del(struct table *t, uint64_t fh);
+void table_handles(struct table *t,
+		   void (*fn)(void *arg, uint64_t fh,
+			      const struct table_handle *h),
+		   void *arg);
+
+/* --- the session's INIT request, as the kernel sent it ------------------- */
+
+int table_init_set(struct table *t, const void *p, size_t n); /* once */
+size_t table_init_get(struct table *t, void *p, size_t cap);  /* 0: none */
+
+#endif

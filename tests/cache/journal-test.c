@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* What a killed daemon has to find again comes back whole or not at all. */
+#include <config.h>
+
+#include "cache/journal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "tests/cache/store-box.h"
+#include "tests/lib/unit.h"
+
+static void
+take(void *arg, const char *name, struct journal_rec *r)
+{
+	struct journal_rec *out = arg;
+
+	assert_null(out->path);
+	*out = *r;
+	memset(r, 0, sizeof(*r));
+}
+
+static void
+test_journal(void **state)
+{
+	struct box *b = *state;
+	_cleanup_free_ char *name = NULL, *other = NULL;
+	gid_t groups[2] = { 4, 5 };
+	struct range dirty[2] = { { 0, 10 }, { 100, 28 } };
+	struct journal_rec got = { 0 }, r = {
+		.path = (char *)"d/\xff\xfe name",
+		.state = JOURNAL_FAILED,
+		.uid = 33, .gid = 34, .groups = groups, .ngroups = 2,
+		.opid = { "0123456789abcdef0123456789abcdef" },
+		.cond = { BE_MATCH, box_ver("\"etag\"") },
+		.base = box_ver("\"etag\""), .base_size = 50, .size = 128,
+		.dirty = dirty, .ndirty = 2, .mask = BE_SET_MTIME,
+		.mode = S_IFREG | 0640, .owner = 1, .group = 2,
+		.atime = { 5, 6 }, .mtime = { -7, 8 }, .since = { 9, 10 },
+		.error = -EDQUOT, .words = (char *)"PUT: HTTP 403",
+	};
+	char path[512];
+	int fd;
+
+	assert_int_equal(store_private_new(b->s, &fd, &name), 0);
+	close(fd);
+	assert_int_equal(store_private_new(b->s, &fd, &other), 0);
+	close(fd);
+	assert_int_equal(journal_put(b->s, name, &r), 0);
+	assert_int_equal(journal_put(b->s, name, &r), 0);
+	store_free(b->s);
+	b->s = box_store(b->dir, "one", 0, 0);
+	assert_int_equal(journal_scan(b->s, take, &got), 0);
+	assert_string_equal(got.path, r.path);
+	assert_int_equal(got.state, r.state);
+	assert_int_equal(got.uid, 33);
+	assert_int_equal(got.gid, 34);
+	assert_int_equal(got.ngroups, 2);
+	assert_int_equal(got.groups[1], 5);
+	assert_string_equal(got.opid.s, r.opid.s);
+	assert_int_equal(got.cond.pre, BE_MATCH);
+	assert_true(be_ver_equal(&got.cond.ver, &r.cond.ver));
+	assert_true(be_ver_equal(&got.base, &r.base));
+	assert_false(got.whole);
+	assert_int_equal(got.base_size, 50);
+	assert_int_equal(got.size, 128);
+	assert_int_equal(got.ndirty, 2);
+	assert_memory_equal(got.dirty, dirty, sizeof(dirty));
+	assert_int_equal(got.mask, r.mask);
+	assert_int_equal(got.mode, r.mode);
+	assert_int_equal(got.owner, 1);
+	assert_int_equal(got.group, 2);
+	assert_int_equal(got.mtime.tv_sec, -7);
+	assert_int_equal(got.atime.tv_nsec, 6);
+	assert_int_equal(got.since.tv_sec, 9);
+	assert_int_equal(got.error, -EDQUOT);
+	assert_string_equal(got.words, r.words);
+	journal_rec_release(&got);
+
+	/* Each prefix of a record is refused and left alone. */
+	snprintf(path, sizeof(path), "%s/v1/mounts/one/journal/%s.j", b->dir,
+		 name);
+	for (off_t n = 400; n >= 0; n -= 50) {
+		assert_int_equal(truncate(path, n), 0);
+		assert_int_equal(journal_scan(b->s, take, &got), 1);
+		assert_null(got.path);
+	}
+	assert_int_equal(access(path, F_OK), 0);
+	journal_drop(b->s, name);
+	journal_drop(b->s, name);
+	assert_int_equal(journal_scan(b->s, take, &got), 0);
+	/* A record whose file is gone speaks of nothing. */
+	assert_int_equal(journal_put(b->s, other, &r), 0);
+	store_private_drop(b->s, other);
+	assert_int_equal(journal_scan(b->s, take, &got), 0);
+	assert_null(got.path);
+	snprintf(path, sizeof(path), "%s/v1/mounts/one/journal/%s.j", b->dir,
+		 other);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void
+count_one(void *arg, const char *name, struct journal_rec *r)
+{
+	unsigned *n = arg;
+
+	/* Each record speaks of its own file, with its own bytes. */
+	assert_string_equal(r->path, name);
+	assert_int_equal(r->size, strlen(r->words));
+	++*n;
+}
+
+/* Inodes of old records are used again: long and short ones, in any order. */
+static void
+test_many(void **state)
+{
+	struct box *b = *state;
+	char *name[50], words[3000];
+	unsigned seen = 0, x = 7;
+
+	for (unsigned i = 0; i < 50; i++) {
+		int fd;
+
+		assert_int_equal(store_private_new(b->s, &fd, &name[i]), 0);
+		close(fd);
+	}
+	for (unsigned i = 0; i < 2000; i++) {
+		unsigned k;
+		struct journal_rec r = { .state = JOURNAL_FAILED,
+					 .error = -EIO };
+
+		x = x * 1103515245u + 12345u;
+		k = (x >> 16) % 50;
+		if (x >> 8 & 1) {
+			journal_drop(b->s, name[k]);
+			continue;
+		}
+		r.path = name[k];
+		r.words = words;
+		r.size = (x >> 10) % (sizeof(words) - 1);
+		memset(words, 'w', sizeof(words));
+		words[r.size] = '\0';
+		assert_int_equal(journal_put(b->s, name[k], &r), 0);
+		assert_true(journal_has(b->s, name[k]));
+	}
+	for (unsigned i = 0; i < 50; i++)
+		seen += journal_has(b->s, name[i]);
+	assert_true(seen > 0 && seen < 50);
+	for (int again = 0; again < 2; again++) {
+		unsigned n = 0;
+
+		assert_int_equal(journal_scan(b->s, count_one, &n), 0);
+		assert_int_equal(n, seen);
+		store_free(b->s);
+		b->s = box_store(b->dir, "one", 0, 0);
+	}
+	for (unsigned i = 0; i < 50; i++)
+		free(name[i]);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_journal, box_setup,
+						box_teardown),
+		cmocka_unit_test_setup_teardown(test_many, box_setup,
+						box_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

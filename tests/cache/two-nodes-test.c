@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* Two nodes of one share: what docs/semantics.md promises between them, on
+ * a store that replaces whole files and on one that writes in place. */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cache/cache-priv.h"
+#include "tests/cache/nodes.h"
+#include "tests/lib/unit.h"
+
+struct pair {
+	struct node a, b;
+	bool in_place;
+};
+
+static void
+pair_start(struct pair *p, bool in_place, const struct cache_config *cfg)
+{
+	struct backend *be, *other;
+	struct be_caps caps;
+
+	p->in_place = in_place;
+	backend_mem_caps(&caps, in_place);
+	assert_int_equal(backend_mem_open_as(&caps, &be), 0);
+	assert_int_equal(backend_mem_share(be, &other), 0);
+	node_start(&p->a, be, cfg);
+	node_start(&p->b, other, cfg);
+}
+
+static void
+pair_stop(struct pair *p)
+{
+	node_stop(&p->a);
+	node_stop(&p->b);
+}
+
+static void
+close_to_open(bool in_place)
+{
+	struct pair p;
+	char text[32];
+
+	pair_start(&p, in_place, NULL);
+	assert_int_equal(node_stat(&p.b, "f", NULL), -ENOENT);
+	for (int i = 0; i < 20; i++) {
+		/* of the same length, so that only the version differs */
+		snprintf(text, sizeof(text), "round %04d", i);
+		node_put(&p.a, "f", text);
+		node_is(&p.b, "f", text);
+	}
+	node_put(&p.b, "f", "from b");
+	node_is(&p.a, "f", "from b");
+	assert_int_equal(cache_unlink(p.a.c, &p.a.ctx, "f"), 0);
+	pair_stop(&p);
+}
+
+/* "Open handles keep the version they opened, or get ESTALE." */
+static void
+handles_keep_version(bool in_place)
+{
+	struct pair p;
+	struct cfile *old;
+	char buf[16];
+	size_t got;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.a, "f", "first");
+	old = node_open(&p.b, "f", O_RDONLY);
+	node_put(&p.a, "f", "SECOND");
+	node_is(&p.b, "f", "SECOND");
+	assert_int_equal(cache_read(old, &p.b.ctx, 0, buf, sizeof(buf), &got),
+			 0);
+	assert_int_equal(got, 5);
+	assert_memory_equal(buf, "first", 5);
+	cache_release(old, &p.b.ctx);
+	node_is(&p.b, "f", "SECOND");
+	pair_stop(&p);
+}
+
+/* Both nodes believe that the name is absent. */
+static void
+believed_absence(bool in_place)
+{
+	struct pair p;
+	struct cfile *a, *b;
+
+	pair_start(&p, in_place, NULL);
+	a = node_create(&p.a, "log", O_WRONLY | O_APPEND);
+	b = node_create(&p.b, "log", O_WRONLY | O_APPEND);
+	node_append(&p.a, a, "from a\n");
+	node_append(&p.b, b, "from b,");
+	node_append(&p.b, b, " twice\n");
+	assert_int_equal(node_close(&p.a, a), 0);
+	assert_int_equal(node_close(&p.b, b), 0);
+	if (!in_place) {
+		node_is(&p.a, "log", "from a\nfrom b, twice\n");
+		node_is(&p.b, "log", "from a\nfrom b, twice\n");
+	}
+
+	/* not appended: what was not written here is the other's */
+	a = node_create(&p.a, "data", O_WRONLY);
+	b = node_create(&p.b, "data", O_WRONLY);
+	node_write(&p.a, a, 0, "aaaaaaaa");
+	node_write(&p.b, b, 2, "bb");
+	assert_int_equal(node_close(&p.a, a), 0);
+	assert_int_equal(node_close(&p.b, b), 0);
+	node_is(&p.a, "data", "aabbaaaa");
+
+	/* O_TRUNC: nothing of the other's */
+	a = node_create(&p.a, "whole", O_WRONLY | O_TRUNC);
+	b = node_create(&p.b, "whole", O_WRONLY | O_TRUNC);
+	node_write(&p.a, a, 0, "aaaaaaaa");
+	node_write(&p.b, b, 0, "bb");
+	assert_int_equal(node_close(&p.a, a), 0);
+	assert_int_equal(node_close(&p.b, b), 0);
+	node_is(&p.a, "whole", "bb");
+	pair_stop(&p);
+}
+
+/* Appends to a file that is there: neither node's bytes are lost. */
+static void
+appends(bool in_place)
+{
+	struct cache_stats st;
+	struct pair p;
+	struct cfile *a, *b;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.a, "log", "start\n");
+	a = node_open(&p.a, "log", O_WRONLY | O_APPEND);
+	b = node_open(&p.b, "log", O_WRONLY | O_APPEND);
+	node_append(&p.a, a, "a1\n");
+	node_append(&p.b, b, "b1\n");
+	assert_int_equal(cache_flush(a, &p.a.ctx), 0);
+	assert_int_equal(cache_flush(b, &p.b.ctx), 0);
+	node_append(&p.a, a, "a2\n");
+	assert_int_equal(node_close(&p.a, a), 0);
+	assert_int_equal(node_close(&p.b, b), 0);
+	node_is(&p.a, "log", "start\na1\nb1\na2\n");
+	cache_stats_get(p.b.c, &st);
+	assert_true(st.conflicts > 0);
+	pair_stop(&p);
+}
+
+/* P9: last close wins, or ESTALE; what was not sent stays listed. */
+static void
+conflicts(bool in_place)
+{
+	struct cache_config fail = { .actimeo_ns = 1000000000,
+				     .cto = true,
+				     .conflict_fail = true };
+	struct cache_stats st;
+	struct pair p;
+	struct cfile *a, *b;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.a, "f", "0123456789");
+	a = node_open(&p.a, "f", O_RDWR);
+	b = node_open(&p.b, "f", O_RDWR);
+	node_write(&p.a, a, 0, "A");
+	node_write(&p.b, b, 9, "B");
+	assert_int_equal(node_close(&p.a, a), 0);
+	assert_int_equal(node_close(&p.b, b), 0);
+	node_is(&p.a, "f", "A12345678B");
+	pair_stop(&p);
+
+	pair_start(&p, in_place, &fail);
+	node_put(&p.a, "f", "0123456789");
+	a = node_open(&p.a, "f", O_RDWR);
+	b = node_open(&p.b, "f", O_RDWR);
+	node_write(&p.a, a, 0, "A");
+	node_write(&p.b, b, 9, "B");
+	assert_int_equal(node_close(&p.a, a), 0);
+	assert_int_equal(node_close(&p.b, b), -ESTALE);
+	node_is(&p.a, "f", "A123456789");
+	node_is(&p.b, "f", "A123456789");
+	cache_stats_get(p.b.c, &st);
+	assert_int_equal(st.pending_files, 1);
+	assert_int_equal(st.failed_files, 1);
+	pair_stop(&p);
+}
+
+/* The other node removed what is being written. */
+static void
+removed(bool in_place)
+{
+	struct pair p;
+	struct cfile *b;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.a, "f", "old");
+	b = node_open(&p.b, "f", O_RDWR | O_TRUNC);
+	node_write(&p.b, b, 0, "new");
+	assert_int_equal(cache_unlink(p.a.c, &p.a.ctx, "f"), 0);
+	assert_int_equal(node_close(&p.b, b), 0);
+	node_is(&p.a, "f", "new");
+	pair_stop(&p);
+}
+
+static bool
+everything(void *arg, const char *path)
+{
+	return true;
+}
+
+/* A worker that was killed while it moved appended bytes behind another node's:
+ * where they are nobody knows, so close() must not return 0 (P1). */
+static void
+joining_cut_short(bool in_place)
+{
+	struct journal_rec rec = { .path = (char *)"log",
+				   .state = JOURNAL_JOINING,
+				   .cond.pre = BE_ANY,
+				   .size = 4,
+				   .mode = S_IFREG | 0644 };
+	struct pair p;
+	struct cfile *f;
+	char *name;
+	int fd;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.b, "log", "from b");
+	assert_int_equal(store_private_new(p.a.c->store, &fd, &name), 0);
+	assert_int_equal(write(fd, "mine", 4), 4);
+	assert_int_equal(journal_put(p.a.c->store, name, &rec), 0);
+	cache_takeover(p.a.c, everything, NULL);
+	f = node_open(&p.a, "log", O_WRONLY | O_APPEND);
+	assert_int_equal(node_close(&p.a, f), -EIO);
+	node_is(&p.b, "log", "from b");
+	node_is(&p.a, "log", "from b");
+	close(fd);
+	free(name);
+	pair_stop(&p);
+}
+
+static void
+exclusive(bool in_place)
+{
+	struct be_attr attr;
+	struct pair p;
+	struct cfile *a, *b;
+
+	pair_start(&p, in_place, NULL);
+	a = node_create(&p.a, "lock", O_WRONLY | O_EXCL);
+	assert_int_equal(cache_create(p.b.c, &p.b.ctx, "lock",
+				      O_WRONLY | O_CREAT | O_EXCL, 0644, &b,
+				      &attr),
+			 -EEXIST);
+	node_write(&p.a, a, 0, "mine");
+	assert_int_equal(node_close(&p.a, a), 0);
+	node_is(&p.b, "lock", "mine");
+	pair_stop(&p);
+}
+
+/* Deletes, renames and new names in listings within actimeo (here 0). */
+static void
+listings(bool in_place)
+{
+	struct cache_config now = { .cto = true };
+	struct cache_listing l;
+	struct pair p;
+
+	pair_start(&p, in_place, &now);
+	node_put(&p.a, "x", "1");
+	node_put(&p.a, "y", "2");
+	assert_int_equal(cache_list(p.b.c, &p.b.ctx, "", &l), 0);
+	assert_int_equal(l.n, 2);
+	cache_listing_release(&l);
+	assert_int_equal(cache_rename(p.a.c, &p.a.ctx, "x", "z", 0), 0);
+	assert_int_equal(cache_unlink(p.a.c, &p.a.ctx, "y"), 0);
+	assert_int_equal(cache_list(p.b.c, &p.b.ctx, "", &l), 0);
+	assert_int_equal(l.n, 1);
+	assert_string_equal(l.v[0].name, "z");
+	cache_listing_release(&l);
+	assert_int_equal(node_stat(&p.b, "x", NULL), -ENOENT);
+	node_is(&p.b, "z", "1");
+	pair_stop(&p);
+}
+
+#define BOTH(name)                                                             \
+	static void name##_whole(void **state)                                 \
+	{                                                                      \
+		name(false);                                                   \
+	}                                                                      \
+	static void name##_in_place(void **state)                              \
+	{                                                                      \
+		name(true);                                                    \
+	}
+BOTH(close_to_open)
+BOTH(handles_keep_version)
+BOTH(believed_absence)
+BOTH(appends)
+BOTH(conflicts)
+BOTH(removed)
+BOTH(exclusive)
+BOTH(joining_cut_short)
+BOTH(listings)
+#define TEST(name)                                                             \
+	cmocka_unit_test(name##_whole), cmocka_unit_test(name##_in_place)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(close_to_open), TEST(handles_keep_version),
+		TEST(believed_absence), TEST(appends), TEST(conflicts),
+		TEST(removed), TEST(exclusive), TEST(joining_cut_short),
+		TEST(listings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,6 @@
+shell_tests += \
+	tests/fault/ghost.sh \
+	tests/fault/outage.sh \
+	tests/fault/restart.sh \
+	tests/fault/storm.sh \
+	$(NULL)

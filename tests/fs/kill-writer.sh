@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The worker is killed between two writes of open files, new and existing: the
+# next one goes on with the staged bytes, and close() sends all of them.
+. "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
+need_mount
+need_program python3
+case $(uname -r) in
+[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
+esac
+
+body()
+{
+	D=$work/$store-1 E=$work/$store-2
+	mount_node "$store-1" "$SOURCE" "$D"
+	python3 - "$builddir/sharedfs" "$D" <<'EOF' || fail "see above"
+import json, os, subprocess, sys
+
+prog, d = sys.argv[1:]
+
+def kill_worker():
+    out = subprocess.check_output([prog, 'status', '--json', d])
+    os.kill(json.loads(out)['worker_pid'], 9)
+
+old = d + '/old'
+with open(old, 'wb') as f:
+    f.write(b'0' * 1000000)
+want = bytearray(b'0' * 1000000)
+for i in range(4):
+    path = d + '/new%d' % i
+    new = os.open(path, os.O_CREAT | os.O_EXCL * (i % 2) | os.O_WRONLY)
+    ex = os.open(old, os.O_RDWR)
+    os.write(new, b'a' * 5000)
+    os.pwrite(ex, b'X' * (i + 1), 500 + i * 100)
+    want[500 + i * 100:501 + i * 101] = b'X' * (i + 1)
+    os.fchmod(new, 0o600)
+    if i == 2:
+        os.ftruncate(ex, 700000)
+        os.ftruncate(ex, 900000)
+        want = want[:700000] + bytes(200000)
+    kill_worker()
+    os.write(new, b'b' * 5000)
+    os.pwrite(ex, b'Y', 300000 + i)
+    want[300000 + i] = ord('Y')
+    os.close(new)
+    os.close(ex)
+    with open(path, 'rb') as f:
+        got = f.read()
+    assert got == b'a' * 5000 + b'b' * 5000, (path, len(got))
+    assert os.stat(path).st_mode & 0o777 == 0o600, path
+    with open(old, 'rb') as f:
+        got = f.read()
+    assert got == want, (i, len(got), len(want))
+EOF
+	# What the store has, through a second node that has nothing cached.
+	mount_node "$store-2" "$SOURCE" "$E"
+	for f in old new0 new1 new2 new3; do
+		cmp "$D/$f" "$E/$f" || fail "$f differs"
+	done
+	same pending "$(status_field "$D" pending_files)" 0
+	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
+}
+each_store body

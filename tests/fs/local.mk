@@ -1,0 +1,40 @@
+# Programs that a shell test runs on a mount.
+check_PROGRAMS += tests/bin/names-test tests/bin/bytes-test
+tests_bin_names_test_SOURCES = tests/fs/names-test.c \
+	tests/fs/posix.c tests/fs/posix.h
+tests_bin_names_test_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
+tests_bin_bytes_test_SOURCES = tests/fs/bytes-test.c \
+	tests/fs/posix.c tests/fs/posix.h
+tests_bin_bytes_test_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
+
+shell_tests += tests/fs/posix.sh tests/fs/interrupt.sh tests/fs/versions.sh
+shell_tests += \
+	tests/fs/credentials.sh \
+	tests/fs/dead.sh \
+	tests/fs/doctor.sh \
+	tests/fs/kill-worker.sh \
+	tests/fs/kill-writer.sh \
+	tests/fs/mount.sh \
+	tests/fs/store-down.sh \
+	tests/fs/passthrough.sh \
+	tests/fs/unsent.sh \
+	tests/fs/user.sh \
+	$(NULL)
+
+shell_tests += tests/fs/mount-helper.sh
+shell_tests += tests/fs/bad-input.sh
+
+# Two nodes, real programs.
+shell_tests += \
+	tests/fs/append-absent.sh \
+	tests/fs/archives.sh \
+	tests/fs/copy-tree.sh \
+	tests/fs/editing.sh \
+	tests/fs/excl-race.sh \
+	tests/fs/git.sh \
+	tests/fs/https.sh \
+	tests/fs/nginx.sh \
+	tests/fs/requests.sh \
+	tests/fs/seen-at-once.sh \
+	tests/fs/sqlite.sh \
+	$(NULL)

@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Requests are what s3 costs: how many each operation sends, counted by the
+# proxy, with names and attributes believed for long.  A change of a number
+# here is a change of the bill.
+. "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
+need_mount
+need_program python3
+
+cat >"$work/op.py" <<'PY'
+import os, sys
+op, p = sys.argv[1:]
+def put(flags, data=b"abc"):
+    fd = os.open(p, os.O_WRONLY | flags, 0o644)
+    os.write(fd, data)
+    return fd
+if op == "create": os.close(put(os.O_CREAT))
+if op == "exclusive": os.close(put(os.O_CREAT | os.O_EXCL))
+if op == "overwrite": os.close(put(os.O_TRUNC))
+if op == "append": os.close(put(os.O_APPEND))
+if op == "twice":
+    fd = put(os.O_CREAT)
+    os.fsync(fd)
+    os.close(os.dup(fd))
+    os.close(fd)
+if op == "attributes":
+    # As cp -a does it.
+    fd = put(os.O_CREAT | os.O_EXCL)
+    os.fchmod(fd, 0o600)
+    os.fchown(fd, 1, 2)
+    os.utime(fd, (1, 1))
+    os.close(fd)
+if op == "read":
+    with open(p, "rb") as f: f.read()
+if op == "open": os.close(os.open(p, os.O_RDWR))
+if op == "stat": os.stat(p)
+if op == "chmod": os.chmod(p, 0o604)
+if op == "rename": os.rename(p, p + ".new")
+if op == "unlink": os.unlink(p)
+if op == "mkdir": os.mkdir(p)
+PY
+
+# costs OP NAME "CLASS COUNT …": the rest is 0.
+costs()
+{
+	proxy_do p reset
+	python3 "$work/op.py" "$1" "$A/d/$2"
+	got=$(proxy_do p count | grep -v total | grep -v ' 0$' | LC_ALL=C sort |
+		tr '\n' ' ')
+	[ "$got" = "$3${3:+ }" ] || {
+		echo "FAIL: $1 costs $got, not $3" >&2
+		bad=1
+	}
+}
+
+body()
+{
+	start_proxy p "127.0.0.1:$RGW_PORT"
+	OPTS="$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=600"
+	A=$work/A bad=0
+	mount_node A "$SOURCE" "$A"
+	mkdir "$A/d"
+	stat "$A/d" >/dev/null
+	costs create f "HEAD 1 LIST 1 PUT 1"
+	costs exclusive g "HEAD 1 LIST 1 PUT 2"
+	costs twice h "HEAD 1 LIST 1 PUT 1"
+	costs attributes i "HEAD 1 LIST 1 PUT 2"
+	costs overwrite f "PUT 1"
+	costs append f "GET 1 PUT 1"
+	costs stat f ""
+	costs read f "GET 1"
+	costs open f "GET 1"
+	costs chmod f "COPY 1 HEAD 1"
+	costs rename f "COPY 1 DELETE 1 HEAD 4 LIST 2"
+	costs unlink g "DELETE 1 HEAD 1"
+	costs mkdir sub "HEAD 1 LIST 1 PUT 1"
+	[ "$bad" = 0 ]
+}
+STORES=s3 each_store body

@@ -1,0 +1,34 @@
+# A proxy between a node and its server; see tests/lib/proxy.c.
+check_PROGRAMS += tests/bin/proxy
+tests_bin_proxy_SOURCES = \
+	tests/lib/proxy.c \
+	tests/lib/proxy-conn.c tests/lib/proxy-conn.h \
+	tests/lib/proxy-fault.c tests/lib/proxy-fault.h \
+	tests/lib/proxy-http.c tests/lib/proxy-http.h \
+	$(NULL)
+tests_bin_proxy_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
+
+unit_tests += tests/bin/proxy-http-test
+tests_bin_proxy_http_test_SOURCES = \
+	tests/lib/proxy-http-test.c \
+	tests/lib/proxy-fault.c tests/lib/proxy-fault.h \
+	tests/lib/proxy-http.c tests/lib/proxy-http.h \
+	$(NULL)
+tests_bin_proxy_http_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_proxy_http_test_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(CMOCKA_LIBS)
+
+shell_tests += tests/lib/proxy.sh
+
+# One backend call from the shell.
+check_PROGRAMS += tests/bin/be-tool
+tests_bin_be_tool_SOURCES = tests/lib/be-tool.c
+tests_bin_be_tool_LDADD = $(LIB_BACKENDS) $(LIBS_BACKENDS)
+
+EXTRA_DIST += \
+	tests/fresh \
+	tests/lib/lib.sh \
+	tests/lib/packages.sh \
+	tests/lib/rgw \
+	tests/lib/s3req \
+	tests/lib/unit.h \
+	$(NULL)

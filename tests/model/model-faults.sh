@@ -1,0 +1,15 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Every Nth call of the store fails, before or after it was done: what failed
+# has happened or not, and nothing else.
+. "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
+
+TMPDIR=$work
+export TMPDIR
+n=${MODEL_OPS:-3000}
+for every in 2 3 5 11; do
+	model mem: "ops=$n" "faults=$every" ${MODEL_ARGS-}
+	model mem:object "ops=$n" "faults=$every" ${MODEL_ARGS-}
+	mkdir "$work/store-$every"
+	model "$work/store-$every" "ops=$n" "faults=$every" ${MODEL_ARGS-}
+done

@@ -1,0 +1,11 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Random operations on a shared directory.
+. "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
+
+TMPDIR=$work
+export TMPDIR
+n=${MODEL_OPS:-10000}
+mkdir "$work/one" "$work/two"
+model "file://$work/one" "ops=$n" ${MODEL_ARGS-}
+model "file://$work/two" "ops=$n" actimeo=0 ${MODEL_ARGS-}
