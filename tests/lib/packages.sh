@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# packages.sh build|test|fresh…: installs the Debian packages that a group
+# packages.sh build|test|bench|fresh…: installs the Debian packages that a group
 # needs and this machine lacks; changes and prints nothing when all are there.
 # ./quickstart and ./check call it; SHAREDFS_NO_INSTALL=1 turns it off.
 set -eu
@@ -13,12 +13,14 @@ test="libcmocka-dev libmicrohttpd-dev radosgw ceph-mon ceph-osd ceph-common
 	s3fs rclone nginx-light python3 curl openssl procps
 	git sqlite3 unzip zip rsync fio attr acl strace
 	valgrind clang llvm xz-utils mandoc"
+# What bench/run measures beside, and with.
+bench="s3fs rclone nginx-light wrk curl python3 util-linux"
 fresh="debootstrap"
 
 for group; do
 	case $group in
-	build|test|fresh) eval "wanted=\"\${wanted-} \$$group\"" ;;
-	*) echo "usage: packages.sh build|test|fresh…" >&2; exit 2 ;;
+	build|test|bench|fresh) eval "wanted=\"\${wanted-} \$$group\"" ;;
+	*) echo "usage: packages.sh build|test|bench|fresh…" >&2; exit 2 ;;
 	esac
 done
 [ -z "${SHAREDFS_NO_INSTALL-}" ] || exit 0

@@ -10,7 +10,7 @@ breaches()
 {
 	(
 	cd "$1"
-	find fs cache backends common mount-helpers tests -name '*.[ch]' |
+	find fs cache backends common mount-helpers bench tests -name '*.[ch]' |
 		sort >"$work/sources"
 	xargs awk -f "$srcdir/tests/lint/code.awk" <"$work/sources" \
 		>"$work/code"

@@ -7,7 +7,7 @@
 # Prints one line for each breach in the tree $1.
 breaches()
 {
-	(cd "$1" && find common backends cache fs mount-helpers tests \
+	(cd "$1" && find common backends cache fs mount-helpers bench tests \
 		-name '*.[ch]' | sort | xargs awk '
 	BEGIN {
 		may["common"] = " common "
@@ -15,6 +15,7 @@ breaches()
 		may["cache"] = " cache backends common "
 		may["fs"] = " fs cache backends common "
 		may["mount-helpers"] = " mount-helpers fs common "
+		may["bench"] = " bench fs common "
 	}
 	FNR == 1 {
 		folder = FILENAME
@@ -53,7 +54,7 @@ copy()
 {
 	rm -rf "$work/tree"
 	mkdir "$work/tree"
-	(cd "$srcdir" && find common backends cache fs mount-helpers tests \
+	(cd "$srcdir" && find common backends cache fs mount-helpers bench tests \
 		-name '*.[ch]' | tar -cf - -T -) | tar -xf - -C "$work/tree"
 }
 copy

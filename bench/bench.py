@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: MIT
+"""The workloads of bench/run, which starts this; see README.md."""
+import argparse
+import datetime
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import report
+from mounts import Floor, Plain, Rclone, S3fs, Sharedfs
+from store import Curl, Proxy, Server
+
+SMALL = 16384
+FILES = 100       # small files that are read again and again
+PART = 16 << 20   # of the transfers by curl
+PARALLEL = 8
+
+
+def arguments():
+    p = argparse.ArgumentParser(prog="bench/run", add_help=False)
+    p.add_argument("--rtt", default="0,20")
+    p.add_argument("--peers", default=None)
+    p.add_argument("--store", choices=["s3", "file"], default="s3")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--big-rounds", type=int, default=1)
+    p.add_argument("--seconds", type=float, default=1.0)
+    p.add_argument("--size", type=int, default=1024)
+    p.add_argument("--entries", type=int, default=10000)
+    p.add_argument("--only", default="local,small,list,big,nginx")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--out", default=None)
+    p.add_argument("--build")
+    a = p.parse_args()
+    if a.quick:
+        a.rounds, a.seconds, a.size, a.entries = 1, 0.2, 32, 50
+    if a.peers is None:
+        a.peers = "s3fs,rclone" if a.store == "s3" else ""
+    a.peers = [x for x in a.peers.split(",") if x]
+    a.only = a.only.split(",")
+    a.rtt = [int(x) for x in a.rtt.split(",")] if a.store == "s3" else [0]
+    return a
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.src = os.environ["BENCH_SRC"]
+        self.build = os.environ["BENCH_BUILD"]
+        self.work = tempfile.mkdtemp(prefix="sharedfs-bench-",
+                                     dir=os.environ.get("TMPDIR", "/tmp"))
+        self.results = report.Results()
+        self.server = self.curl = None
+        self.all = []
+        self.bucket = "bench-" + os.path.basename(self.work).lower()[-8:]
+        self.bucket = self.bucket.replace("_", "x")
+        self.rtt = 0
+        self.runs = 0
+
+    # --- life
+
+    def start(self):
+        a = self.args
+        say("starting")
+        if a.store == "s3":
+            self.server = Server(self.src, self.work)
+            self.server.bucket(self.bucket)
+            self.curl_proxy = Proxy(self.build, self.work, "curl",
+                                    self.server.address)
+            self.curl = Curl(self.src, self.work, self.curl_proxy.url,
+                             self.bucket)
+        self.plain = Plain(self)
+        self.default = Sharedfs(self)
+        self.nocto = Sharedfs(self, "nocto,actimeo=60")
+        self.fresh = Sharedfs(self, "negative_timeout=1")
+        peers = {"s3fs": S3fs, "rclone": Rclone}
+        self.peers = [peers[p](self) for p in a.peers] if self.server else []
+        self.all = [self.plain, self.default, self.nocto, self.fresh]
+        self.all += self.peers
+        with open(self.work + "/small", "wb") as f:
+            f.write(os.urandom(SMALL))
+        self.before_mounting()
+        for fs in self.all:
+            fs.mount()
+            for i in range(FILES):
+                shutil.copyfile(self.work + "/small", "%s/f-%d" % (fs.dir, i))
+        self.floor = Floor(self, self.plain)
+        self.floor.mount()
+        self.all.append(self.floor)
+
+    def before_mounting(self):
+        """What every node finds in the store: put past all of them, so that
+        none has it cached."""
+        a = self.args
+        if not self.server:
+            return
+        keys = []
+        if "small" in a.only:
+            self.cold = 400 if not a.quick else 20
+            keys += ["cold/%d-%d-%d" % (rtt, r, i) for rtt in a.rtt
+                     for r in range(a.rounds) for i in range(self.cold)]
+        if "list" in a.only:
+            keys += ["many/file-%05d" % i for i in range(a.entries)]
+        if keys:
+            say("putting %d objects" % len(keys))
+            took = self.curl.put_many(keys, self.work + "/small")
+            self.results.add("raw PUT 16 KiB, 32 at a time", 0, "curl",
+                             "/s", len(keys) / took)
+
+    def stop(self):
+        for fs in reversed(self.all):
+            try:
+                fs.umount()
+            except Exception as e: # the others have to go, too
+                print("bench: umount %s: %s" % (fs.name, e), file=sys.stderr)
+            if fs.proxy:
+                fs.proxy.stop()
+        if self.server:
+            self.curl_proxy.stop()
+            self.server.stop(self.bucket)
+        with open("/proc/self/mountinfo") as f:
+            if self.work + "/" in f.read():
+                print("bench: kept, still mounted: " + self.work,
+                      file=sys.stderr)
+                return
+        shutil.rmtree(self.work)
+
+    def set_rtt(self, ms):
+        self.rtt = ms
+        for fs in self.all:
+            if fs.proxy:
+                fs.proxy.delay(ms)
+        if self.server:
+            self.curl_proxy.delay(ms)
+
+    # --- one workload, on one file system, once
+
+    def load(self, *args):
+        out = subprocess.run(
+            [self.build + "/bench/bin/load", *map(str, args)], check=True,
+            stdout=subprocess.PIPE).stdout.decode()
+        return {line.split()[0]: float(line.split()[1])
+                for line in out.splitlines()}
+
+    def measure(self, what, fs, unit, field, *args, per="ops"):
+        """Runs load, notes its field, and the requests that it took for each
+        operation (per: the field that counts those, or a number)."""
+        before = fs.proxy.count() if fs.proxy else {}
+        try:
+            got = self.load(*args)
+        except subprocess.CalledProcessError:
+            self.results.add(what, self.rtt, fs.name, unit, None)
+            return {}
+        self.results.add(what, self.rtt, fs.name, unit, got[field])
+        if fs.proxy:
+            after = fs.proxy.count()
+            n = got[per] if isinstance(per, str) else per
+            sent = sum(after.values()) - sum(before.values())
+            self.results.add_requests(what, self.rtt, fs.name,
+                                      sent / n if n else 0)
+        return got
+
+    def rounds(self, workload, systems):
+        """Round by round, so that all see the same noise."""
+        for r in range(self.args.rounds):
+            for fs in systems:
+                self.runs += 1
+                workload(fs, r)
+
+    # --- the workloads
+
+    def creates(self, fs, r):
+        s = self.args.seconds
+        for writers in 1, 16:
+            if fs is self.fresh:
+                os.listdir(fs.dir) # what absence is believed from
+            self.measure("create+write+close 16 KiB, %d writer%s"
+                         % (writers, "s" if writers > 1 else ""),
+                         fs, "/s", "rate", "create", fs.dir,
+                         "c%d" % self.runs, SMALL, writers, s, 100000)
+            self.runs += 1
+
+    def renames(self, fs, r):
+        if fs is self.fresh:
+            os.listdir(fs.dir)
+        self.measure("temp+rename 16 KiB", fs, "/s", "rate", "create", fs.dir,
+                     "r%d" % self.runs, SMALL, 1, self.args.seconds, 100000,
+                     "rename")
+
+    def opens(self, fs, r):
+        self.measure("open+read 4 KiB+close, warm", fs, "us", "us", "open",
+                     fs.dir, FILES, 4096, self.args.seconds)
+
+    def stats(self, fs, r):
+        self.measure("stat, warm", fs, "us", "us", "stat", fs.dir, FILES,
+                     self.args.seconds)
+
+    def colds(self, fs, r):
+        self.measure("open+read 16 KiB+close, cold", fs, "/s", "rate", "once",
+                     fs.root + "/cold", "%d-%d" % (self.rtt, r), self.cold,
+                     SMALL, self.args.seconds)
+
+    def writes(self, fs, r):
+        size = min(self.args.size, 64)
+        for block in 4096, 1 << 20:
+            name = "%s/w%d" % (fs.dir, self.runs)
+            self.runs += 1
+            what = "write %d MiB by %s" % (
+                size, "4 KiB" if block == 4096 else "1 MiB")
+            got = self.measure(what + ", before close", fs, "MB/s",
+                               "write_mb_s", "write", name, size, block, per=1)
+            if got:
+                self.results.add(what + ", close", self.rtt, fs.name, "ms",
+                                 got["close_s"] * 1000)
+            os.unlink(name)
+
+    def reads(self, fs, r):
+        name = self.read_file(fs)
+        self.measure("read 1 MiB, warm", fs, "MB/s", "mb_s", "read", name,
+                     1 << 20, self.args.seconds, per=1)
+        self.measure("random read 4 KiB, warm", fs, "MB/s", "mb_s", "random",
+                     name, 4096, self.args.seconds, per=1)
+
+    def read_file(self, fs):
+        """Large, and read once."""
+        name = fs.dir + "/large"
+        if not os.path.exists(name):
+            self.load("write", name, min(self.args.size, 256), 1 << 20)
+            self.load("read", name, 1 << 20, 0)
+        return name
+
+    def local(self):
+        """What should need no store."""
+        say("opens, stats, reads and writes of what is cached")
+        self.rounds(self.opens, [self.plain, self.floor, self.nocto] +
+                    self.peers)
+        self.rounds(self.stats, [self.plain, self.floor, self.default,
+                                 self.nocto] + self.peers)
+        self.rounds(self.reads, [self.plain, self.default] + self.peers)
+        self.rounds(self.writes, [self.plain, self.default] + self.peers)
+        for fs in self.all:
+            if fs is not self.floor and os.path.exists(fs.dir + "/large"):
+                os.unlink(fs.dir + "/large")
+
+    def small(self):
+        say("small files, %d ms" % self.rtt)
+        systems = [self.default, self.fresh] + self.peers
+        if self.rtt == self.args.rtt[0]:
+            systems = [self.plain] + systems
+        self.rounds(self.creates, systems)
+        self.rounds(self.renames, systems)
+        if self.server:
+            self.rounds(self.opens_default, [self.default])
+            self.rounds(self.colds, [self.default] + self.peers)
+
+    def opens_default(self, fs, r):
+        self.measure("open+read 4 KiB+close, warm, asking the store", fs,
+                     "us", "us", "open", fs.dir, FILES, 4096,
+                     self.args.seconds)
+
+    # --- all
+
+    def run(self):
+        a = self.args
+        self.start()
+        self.set_rtt(a.rtt[0])
+        if "local" in a.only:
+            self.local()
+        for rtt in a.rtt:
+            self.set_rtt(rtt)
+            if "small" in a.only:
+                self.small()
+        self.set_rtt(0)
+        for fs in self.all:
+            rss = fs.rss()
+            if rss is not None:
+                self.results.add("memory (RSS, the most)", 0, fs.name, "MiB",
+                                 rss)
+
+
+def say(words):
+    print("bench: " + words, file=sys.stderr, flush=True)
+
+
+def facts(b):
+    """What a reader of the numbers has to know."""
+    def git(*args):
+        return subprocess.run(["git", "-C", b.src, *args],
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL).stdout.decode()
+    cpu = "unknown"
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+    commit = git("rev-parse", "--short=12", "HEAD").strip() or "unknown"
+    if git("status", "--porcelain", "--untracked-files=no").strip():
+        commit += " and changes"
+    return {
+        "date": datetime.datetime.utcnow().strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit,
+        "command": "bench/run " + " ".join(sys.argv[1:]),
+        "kernel": platform.release(),
+        "cpu": "%d x %s" % (os.cpu_count(), cpu),
+        "disk": b.plain.name,
+        "store": b.args.store,
+        "load": "%.1f when it began" % b.load_before,
+    }
+
+
+def main():
+    args = arguments()
+    b = Bench(args)
+    b.load_before = os.getloadavg()[0]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        b.run()
+    finally:
+        b.stop()
+    f = facts(b)
+    text = report.text(b.results, f)
+    print(text, end="")
+    out = args.out
+    if out is None and not args.quick:
+        out = "%s-%s" % (f["date"][:10], f["commit"].replace(" ", "-"))
+    if out:
+        where = b.src + "/bench/results/" + out
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        with open(where + ".txt", "w") as t:
+            t.write(text)
+        with open(where + ".json", "w") as t:
+            t.write(report.to_json(b.results, f))
+        say("written to %s.txt and .json" % where)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
