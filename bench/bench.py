@@ -13,6 +13,7 @@ import tempfile
 import report
 from mounts import Floor, Plain, Rclone, S3fs, Sharedfs
 from store import Curl, Proxy, Server
+from web import serve
 
 SMALL = 16384
 FILES = 100       # small files that are read again and again
@@ -104,6 +105,9 @@ class Bench:
                      for r in range(a.rounds) for i in range(self.cold)]
         if "list" in a.only:
             keys += ["many/file-%05d" % i for i in range(a.entries)]
+        if "big" in a.only:
+            keys += [self.big(rtt, r, "there") for rtt in a.rtt
+                     for r in range(a.big_rounds)]
         if keys:
             say("putting %d objects" % len(keys))
             took = self.curl.put_many(keys, self.work + "/small")
@@ -261,6 +265,71 @@ class Bench:
                      "us", "us", "open", fs.dir, FILES, 4096,
                      self.args.seconds)
 
+    def web(self):
+        say("nginx")
+        for r in range(self.args.rounds):
+            for fs in [self.plain, self.floor, self.nocto] + self.peers:
+                self.results.add("nginx, 16 KiB files, warm", self.rtt,
+                                 fs.name, "/s",
+                                 serve(self.work, fs.dir, FILES,
+                                       self.args.seconds))
+
+    def lists(self):
+        """The name of a file says whose turn it was: many/ is in the store
+        before anything is mounted."""
+        say("ls -l of %d files, %d ms" % (self.args.entries, self.rtt))
+        what = "ls -l of %d, " % self.args.entries
+        self.default.forget()
+        for fs in [self.default] + self.peers:
+            for when in "cold", "warm":
+                self.measure(what + when, fs, "s", "seconds", "list",
+                             fs.root + "/many", per=1)
+        self.default.umount()
+        self.default.mount()
+        self.measure(what + "cold, attributes known", self.default, "s",
+                     "seconds", "list", self.default.root + "/many", per=1)
+
+    def big(self, rtt, r, name):
+        return "big-%d-%d/%s" % (rtt, r, name)
+
+    def bigs(self):
+        a = self.args
+        say("%d MiB, %d ms" % (a.size, self.rtt))
+        write = "write+close %d MiB" % a.size
+        read = "read %d MiB, cold" % a.size
+        append = "append 1 MiB to %d MiB and close" % a.size
+        for r in range(a.big_rounds):
+            data = self.big(self.rtt, r, "data")
+            if self.curl:
+                self.bound(write, read, data)
+            for fs in [self.default] + self.peers:
+                name = "%s/big-%d-%d" % (fs.dir, self.rtt, r)
+                self.measure(write, fs, "MB/s", "mb_s", "write", name, a.size,
+                             1 << 20, per=1)
+                self.measure(append, fs, "s", "seconds", "write", name, 1,
+                             1 << 20, "append", per=1)
+                os.unlink(name)
+                if self.curl:
+                    self.measure(read, fs, "MB/s", "mb_s", "read",
+                                 fs.root + "/" + data, 1 << 20, 0, per=1)
+                if self.server:
+                    self.server.collect()
+            if self.curl:
+                self.curl.one("DELETE", "/%s/%s" % (self.bucket, data))
+                self.server.collect()
+
+    def bound(self, write, read, key):
+        """The same bytes by curl."""
+        size = self.args.size << 20
+        part = min(PART, size)
+        name = self.work + "/part"
+        with open(name, "wb") as f:
+            f.write(os.urandom(part))
+        took = self.curl.put_big(key, name, size // part, PARALLEL)
+        self.results.add(write, self.rtt, "curl", "MB/s", size / 1e6 / took)
+        took = self.curl.get_big(key, size, part, PARALLEL)
+        self.results.add(read, self.rtt, "curl", "MB/s", size / 1e6 / took)
+
     # --- all
 
     def run(self):
@@ -269,10 +338,16 @@ class Bench:
         self.set_rtt(a.rtt[0])
         if "local" in a.only:
             self.local()
+        if "nginx" in a.only:
+            self.web()
         for rtt in a.rtt:
             self.set_rtt(rtt)
             if "small" in a.only:
                 self.small()
+            if "big" in a.only:
+                self.bigs()
+        if "list" in a.only and self.server:
+            self.lists()
         self.set_rtt(0)
         for fs in self.all:
             rss = fs.rss()

@@ -20,4 +20,5 @@ EXTRA_DIST += \
 	bench/run \
 	bench/store.py \
 	bench/targets.py \
+	bench/web.py \
 	$(NULL)

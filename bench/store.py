@@ -146,7 +146,7 @@ class Curl:
         _, out = self.run([self.signed(method, path, {}, options)], 1)
         return out.decode()
 
-    def put_big(self, key, part_file, part_size, parts, parallel):
+    def put_big(self, key, part_file, parts, parallel):
         """A multipart upload; seconds, from the first request to the last."""
         path = "/%s/%s" % (self.bucket, key)
         with open(part_file, "rb") as f:

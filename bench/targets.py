@@ -42,6 +42,23 @@ def within(what, mine, floor, us):
     return row
 
 
+def each_rtt(what, mine, other, least):
+    """ratio(), at each round trip."""
+    def row(r, plain):
+        return [("%s, %d ms: of %s" % (what, rtt, other),
+                 r.pairs(what, rtt, mine, other), least, "at least")
+                for w, rtt, fs in r.values if w == what and fs == mine]
+    return row
+
+
+def most(what, mine, limit):
+    def row(r, plain):
+        rtt = rtt_of(r, what, mine)
+        got = [v for v in r.values.get((what, rtt, mine), []) if v]
+        return ("%s, %d ms" % (what, rtt), got, limit, "at most")
+    return row
+
+
 FIGURES = [
     ratio("read 1 MiB, warm", OWN, None, 0.95),
     ratio("random read 4 KiB, warm", OWN, None, 0.80),
@@ -54,6 +71,10 @@ FIGURES = [
     rate("create+write+close 16 KiB, 16 writers", FRESH, 1, 16, 0.85),
     rate("temp+rename 16 KiB", OWN, 5, 1, 0.85),
     rate("temp+rename 16 KiB", FRESH, 3, 1, 0.85),
+    each_rtt("write+close 1024 MiB", OWN, "curl", 0.90),
+    each_rtt("read 1024 MiB, cold", OWN, "curl", 0.90),
+    most("ls -l of 10000, cold, attributes known", OWN, 0.6),
+    ratio("nginx, 16 KiB files, warm", NOCTO, None, 0.80),
     within("open+read 4 KiB+close, warm", NOCTO, "floor", 5),
 ]
 
@@ -63,8 +84,11 @@ def rows(results):
     plain = [k[2] for k in results.values if k[2] not in (
         "floor", "curl", "s3fs", "rclone") and not k[2].startswith(OWN)]
     out = []
+    made = []
     for make in FIGURES:
         row = make(results, plain[0] if plain else "ext4")
+        made += row if isinstance(row, list) else [row]
+    for row in made:
         if not row or not row[1]:
             continue
         name, got, wanted, kind = row
