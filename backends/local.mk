@@ -31,6 +31,7 @@ libbackends_a_SOURCES += \
 	backends/s3-meta.c \
 	backends/s3-meta.h \
 	backends/s3-multipart.c \
+	backends/s3-part.c \
 	backends/s3-priv.h \
 	backends/s3-probe.c \
 	backends/s3-put.c \
@@ -38,8 +39,12 @@ libbackends_a_SOURCES += \
 	backends/s3-remove.c \
 	backends/s3-rename.c \
 	backends/s3-req.c \
+	backends/s3-send.c \
+	backends/s3-send.h \
 	backends/s3-sign.c \
 	backends/s3-sign.h \
+	backends/s3-upload.c \
+	backends/s3-upload.h \
 	backends/s3-xattr.c \
 	backends/s3-xml.c \
 	backends/s3-xml.h \

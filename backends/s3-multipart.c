@@ -2,11 +2,11 @@
 /*
  * Objects in parts: what changed is sent, what did not is copied inside the
  * store.  An upload that fails is aborted; one that ends without our knowing
- * is recognised by its operation id.
+ * is recognised by its operation id.  The parts themselves: s3-upload.h.
  */
 #include <config.h>
 
-#include "backends/s3-priv.h"
+#include "backends/s3-upload.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,25 +22,6 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define COPY_PARTS 8 /* so many clean parts are copied as one */
-#define TRIES 5	     /* of bytes that change while they are sent */
-
-struct part {
-	uint64_t off, len;
-	bool copy;
-	bool done;
-	unsigned tries;
-	char *etag; /* bare */
-	char *sum;  /* checksum as the store echoed it */
-};
-
-struct upload {
-	struct s3 *s;
-	const char *key;
-	char *id;
-	struct part *v;
-	size_t n;
-	bool sums; /* parts carry facts.sum */
-};
 
 /* --- the plan ------------------------------------------------------------------- */
 
@@ -67,279 +48,71 @@ is_clean(const struct be_commit *c, uint64_t off, uint64_t len)
 	return true;
 }
 
-static struct part *
-plan(struct s3 *s, const struct be_commit *c, size_t *n)
+struct plan {
+	void (*part)(void *arg, uint64_t off, uint64_t len, bool copy);
+	void *arg;
+};
+
+static void
+plan(struct s3 *s, const struct be_commit *c, const struct plan *to)
 {
 	uint64_t unit = part_size_for(s, c->size);
-	struct part *v = xcalloc(c->size / unit + 2, sizeof(*v));
+	uint64_t off = 0;
 
-	*n = 0;
-	for (uint64_t off = 0; off < c->size; off += unit) {
+	while (off < c->size) {
 		uint64_t len = c->size - off < unit ? c->size - off : unit;
-		struct part *p = &v[*n];
+		bool copy = is_clean(c, off, len);
 
-		p->off = off;
-		p->len = len;
-		p->copy = is_clean(c, off, len);
-		if (p->copy && *n && p[-1].copy &&
-		    p[-1].len + len <= COPY_PARTS * unit)
-			p[-1].len += len;
-		else
-			(*n)++;
+		/* Neighbours that are copied are one. */
+		while (copy && len < COPY_PARTS * unit) {
+			uint64_t left = c->size - off - len;
+			uint64_t more = left < unit ? left : unit;
+
+			if (!more || !is_clean(c, off + len, more))
+				break;
+			len += more;
+		}
+		to->part(to->arg, off, len, copy);
+		off += len;
 	}
-	return v;
+}
+
+struct needed {
+	const struct be_commit *c;
+	struct rangeset *need;
+};
+
+static void
+need_part(void *arg, uint64_t off, uint64_t len, bool copy)
+{
+	struct needed *n = arg;
+	uint64_t end = off + len;
+
+	if (copy || off >= n->c->base_size)
+		return;
+	if (end > n->c->base_size)
+		end = n->c->base_size;
+	rangeset_add(n->need, off, end - off);
 }
 
 void
 s3_multipart_need(struct s3 *s, const struct be_commit *c, struct rangeset *need)
 {
-	size_t n;
-	_cleanup_free_ struct part *v = plan(s, c, &n);
+	struct needed n = { c, need };
 
-	for (size_t i = 0; i < n; i++) {
-		uint64_t end = v[i].off + v[i].len;
-
-		if (v[i].copy || v[i].off >= c->base_size)
-			continue;
-		if (end > c->base_size)
-			end = c->base_size;
-		rangeset_add(need, v[i].off, end - v[i].off);
-	}
-}
-
-/* --- begin and end ----------------------------------------------------------------- */
-
-static int
-upload_begin(struct upload *u, struct be_ctx *ctx, const struct s3_fields *head)
-{
-	_cleanup_req_ struct s3_req q = { 0 };
-	int ret;
-
-	s3_req_init(&q, S3_MP_CREATE, "POST", u->key);
-	s3_req_query(&q, "uploads", "");
-	for (size_t i = 0; i < head->n; i++)
-		s3_req_head(&q, head->v[i].name, head->v[i].value);
-	s3_new_object_headers(u->s, &q);
-	if (u->sums) {
-		s3_req_head(&q, "x-amz-checksum-algorithm",
-			    s3_sum_name(u->s->facts.sum));
-		s3_req_head(&q, "x-amz-checksum-type",
-			    u->s->facts.sum == S3_SUM_CRC64NVME ?
-				    "FULL_OBJECT" : "COMPOSITE");
-	}
-	ret = s3_run1(u->s, ctx, &q);
-	if (ret < 0)
-		return ret;
-	ret = s3_xml_text(q.reply.body.s, q.reply.body.len,
-			  "InitiateMultipartUploadResult", "UploadId", &u->id);
-	if (ret < 0 || !u->id || !*u->id)
-		return be_fail(ctx, -EIO, true,
-			       "POST s3://%s/%s?uploads: no upload id in the"
-			       " reply",
-			       u->s->bucket, u->key);
-	return 0;
-}
-
-/* Best effort, also when the call's own time is over. */
-static void
-upload_abort(struct upload *u)
-{
-	struct be_ctx ctx = { .deadline_ns = clock_mono_ns() +
-					     5 * NSEC_PER_SEC };
-	_cleanup_req_ struct s3_req q = { 0 };
-	struct s3_req *v = &q;
-
-	if (!u->id)
-		return;
-	s3_req_init(&q, S3_MP_ABORT, "DELETE", u->key);
-	s3_req_query(&q, "uploadId", u->id);
-	s3_run(u->s, &ctx, &v, 1);
-	if (q.e.code && q.e.code != -ENOENT)
-		log_info("s3", "an upload of %s could not be aborted: %s",
-			 u->key, q.e.words ? q.e.words : "");
+	plan(s, c, &(struct plan){ need_part, &n });
 }
 
 static void
-upload_release(struct upload *u)
+add_part(void *arg, uint64_t off, uint64_t len, bool copy)
 {
-	for (size_t i = 0; i < u->n; i++) {
-		free(u->v[i].etag);
-		free(u->v[i].sum);
-	}
-	free(u->v);
-	free(u->id);
-}
-
-/* --- parts ------------------------------------------------------------------------- */
-
-static void
-part_query(struct upload *u, struct s3_req *q, size_t i)
-{
-	char number[24];
-
-	snprintf(number, sizeof(number), "%zu", i + 1);
-	s3_req_query(q, "partNumber", number);
-	s3_req_query(q, "uploadId", u->id);
-}
-
-static void
-part_copy_req(struct upload *u, struct s3_req *q, size_t i, const char *from,
-	      const char *etag)
-{
-	_cleanup_free_ char *source = s3_copy_source(u->s, from);
-	_cleanup_free_ char *quoted = xasprintf("\"%s\"", etag);
-	char range[64];
-
-	s3_req_init(q, S3_PART_COPY, "PUT", u->key);
-	part_query(u, q, i);
-	s3_req_head(q, "x-amz-copy-source", source);
-	snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64,
-		 u->v[i].off, u->v[i].off + u->v[i].len - 1);
-	s3_req_head(q, "x-amz-copy-source-range", range);
-	if (u->s->facts.copy_source)
-		s3_req_head(q, "x-amz-copy-source-if-match", quoted);
-}
-
-static int
-part_send_req(struct upload *u, struct be_ctx *ctx, struct s3_req *q, size_t i,
-	      int fd, struct s3_digest *d)
-{
-	struct s3 *s = u->s;
-	unsigned want = s->https ? 0 : S3_WANT_SHA256;
-	enum s3_sum sum = s->facts.sum;
-	int ret;
-
-	s3_req_init(q, S3_PART, "PUT", u->key);
-	part_query(u, q, i);
-	/* A part's checksum must be that of its upload. */
-	if (s3_sum_header(sum) && !u->sums)
-		sum = S3_SUM_MD5;
-	if (s->facts.etag_md5 && sum != S3_SUM_NONE)
-		want |= S3_WANT_MD5;
-	s3_digest_init(d, s->crc, want, sum);
-	ret = s3_digest_fd(d, fd, u->v[i].off, u->v[i].len);
-	if (ret < 0)
-		return be_fail(ctx, ret == -ENODATA ? -EIO : ret,
-			       ret == -ENODATA, "reading the bytes to send: %s",
-			       ret == -ENODATA ? "the file became shorter" :
-						 strerror(-ret));
-	s3_digest_final(d);
-	q->fd = fd;
-	q->fd_off = u->v[i].off;
-	q->body_len = u->v[i].len;
-	if (d->sha_hex[0])
-		memcpy(q->payload, d->sha_hex, sizeof(q->payload));
-	s3_sum_add(q, d);
-	return 0;
-}
-
-static int
-part_copied(struct upload *u, struct be_ctx *ctx, struct s3_req *q, size_t i)
-{
-	char *etag = NULL;
-	int ret;
-
-	if (q->e.class == S3_CLASS_COND || q->e.code == -ENOENT)
-		return be_fail(ctx, -ESTALE, false,
-			       "the version that parts are copied from is gone");
-	if (q->e.code)
-		return s3_req_fail(u->s, ctx, q);
-	ret = s3_xml_text(q->reply.body.s, q->reply.body.len, "CopyPartResult",
-			  "ETag", &etag);
-	if (ret < 0 || !etag)
-		return be_fail(ctx, -EIO, true,
-			       "copy of a part to %s: broken reply", u->key);
-	s3_etag_bare(etag);
-	u->v[i].etag = etag;
-	u->v[i].done = true;
-	return 0;
-}
-
-/* 0 also when it must be sent again: not done. */
-static int
-part_sent(struct upload *u, struct be_ctx *ctx, struct s3_req *q, size_t i,
-	  const struct s3_digest *d)
-{
-	const char *etag = s3_reply_get(&q->reply, "etag");
-	const char *name = s3_sum_header(u->s->facts.sum);
-	struct part *p = &u->v[i];
-
-	if (q->e.class == S3_CLASS_BODY && ++p->tries < TRIES)
-		return 0;
-	if (q->e.code)
-		return s3_req_fail(u->s, ctx, q);
-	if (!etag)
-		return be_fail(ctx, -EIO, true, "a part's reply without ETag");
-	p->etag = xstrdup(etag);
-	s3_etag_bare(p->etag);
-	if (d->md5_hex[0] && u->s->facts.etag_md5 &&
-	    s3_etag_is_md5(p->etag) && strcasecmp(p->etag, d->md5_hex) != 0) {
-		free(p->etag);
-		p->etag = NULL;
-		if (++p->tries < TRIES)
-			return 0;
-		return be_fail(ctx, -EIO, true,
-			       "the store has other bytes than were sent");
-	}
-	if (u->sums && name && s3_reply_get(&q->reply, name))
-		p->sum = xstrdup(s3_reply_get(&q->reply, name));
-	p->done = true;
-	return 0;
-}
-
-/* Everything that is not done, in waves. */
-static int
-upload_parts(struct upload *u, struct be_ctx *ctx, int fd, const char *from,
-	     const char *from_etag)
-{
-	unsigned wave = u->s->parallel;
-	_cleanup_free_ struct s3_req *q = xcalloc(wave, sizeof(*q));
-	_cleanup_free_ struct s3_req **v = xcalloc(wave, sizeof(struct s3_req *));
-	_cleanup_free_ struct s3_digest *d = xcalloc(wave, sizeof(*d));
-	_cleanup_free_ size_t *at = xcalloc(wave, sizeof(*at));
-	size_t next = 0;
-	int ret = 0;
-
-	while (ret == 0) {
-		size_t n = 0;
-
-		if (next >= u->n)
-			for (next = 0; next < u->n && u->v[next].done; next++)
-				;
-		if (next >= u->n)
-			break;
-		for (; next < u->n && n < wave && ret == 0; next++) {
-			if (u->v[next].done)
-				continue;
-			at[n] = next;
-			v[n] = &q[n];
-			memset(&d[n], 0, sizeof(d[n]));
-			if (u->v[next].copy)
-				part_copy_req(u, &q[n], next, from, from_etag);
-			else
-				ret = part_send_req(u, ctx, &q[n], next, fd,
-						    &d[n]);
-			n++;
-		}
-		if (ret == 0)
-			ret = s3_run(u->s, ctx, v, n);
-		for (size_t i = 0; i < n; i++) {
-			if (ret == 0)
-				ret = u->v[at[i]].copy ?
-					      part_copied(u, ctx, &q[i], at[i]) :
-					      part_sent(u, ctx, &q[i], at[i],
-							&d[i]);
-			s3_req_release(&q[i]);
-			s3_digest_release(&d[i]);
-		}
-	}
-	return ret;
+	s3_upload_add(arg, off, len, copy);
 }
 
 /* --- the end -------------------------------------------------------------------------- */
 
 static void
-complete_body(struct upload *u, struct buf *b)
+complete_body(struct s3_upload *u, struct buf *b)
 {
 	const char *sum = s3_sum_name(u->s->facts.sum);
 
@@ -361,7 +134,7 @@ complete_body(struct upload *u, struct buf *b)
 
 /* "md5 of the parts' md5s-N", if that is what this store does. */
 static bool
-etag_fits(const struct upload *u, const char *etag)
+etag_fits(const struct s3_upload *u, const char *etag)
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	unsigned char h[EVP_MAX_MD_SIZE];
@@ -393,7 +166,7 @@ etag_fits(const struct upload *u, const char *etag)
  * our operation id is ours.
  */
 static int
-complete_look(struct upload *u, struct be_ctx *ctx, const struct be_cond *cond,
+complete_look(struct s3_upload *u, struct be_ctx *ctx, const struct be_cond *cond,
 	      const struct be_opid *opid, uint64_t size, const struct s3_req *q,
 	      struct s3_head **out)
 {
@@ -418,10 +191,9 @@ complete_look(struct upload *u, struct be_ctx *ctx, const struct be_cond *cond,
 }
 
 static int
-upload_complete(struct upload *u, struct be_ctx *ctx,
+upload_complete(struct s3_upload *u, struct be_ctx *ctx,
 		const struct be_cond *cond, const struct be_opid *opid,
-		uint64_t size, const struct s3_fields *head,
-		struct s3_head **out)
+		uint64_t size, struct s3_head **out)
 {
 	_cleanup_req_ struct s3_req q = { 0 };
 	_cleanup_buf_ struct buf body = BUF_INIT;
@@ -463,8 +235,8 @@ upload_complete(struct upload *u, struct be_ctx *ctx,
 	    strlen(etag) > BE_VER_MAX || !etag_fits(u, etag))
 		return complete_look(u, ctx, cond, opid, size, &q, out);
 	h = s3_head_new(etag, size, 0, s3_req_date(&q));
-	for (size_t i = 0; i < head->n; i++)
-		s3_fields_add(&h->keep, head->v[i].name, head->v[i].value);
+	for (size_t i = 0; i < u->head.n; i++)
+		s3_fields_add(&h->keep, u->head.v[i].name, u->head.v[i].value);
 	s3_heads_set(u->s, u->key, h);
 	*out = h;
 	return 0;
@@ -472,8 +244,7 @@ upload_complete(struct upload *u, struct be_ctx *ctx,
 
 /* The parts that were copied must be of one version. */
 static int
-still_base(struct upload *u, struct be_ctx *ctx, const char *from,
-	   const char *etag)
+still_base(struct s3_upload *u, struct be_ctx *ctx)
 {
 	struct s3_head *h = NULL;
 	bool same;
@@ -487,46 +258,41 @@ still_base(struct upload *u, struct be_ctx *ctx, const char *from,
 	}
 	if (u->s->facts.copy_source)
 		return 0;
-	ret = s3_look(u->s, ctx, from, &h);
+	ret = s3_look(u->s, ctx, u->from, &h);
 	if (ret < 0)
 		return ret;
-	same = h && strcmp(h->etag, etag) == 0;
+	same = h && strcmp(h->etag, u->from_etag) == 0;
 	s3_head_put(h);
 	return same ? 0 :
 		      be_fail(ctx, -ESTALE, false,
 			      "s3://%s/%s changed while parts of it were copied",
-			      u->s->bucket, from);
+			      u->s->bucket, u->from);
 }
 
 static int
-upload_run(struct upload *u, struct be_ctx *ctx, const struct s3_fields *head,
-	   int fd, const char *from, const char *from_etag,
-	   const struct be_cond *cond, const struct be_opid *opid,
-	   uint64_t size, struct s3_head **out)
+upload_run(struct s3_upload *u, struct be_ctx *ctx, const struct be_cond *cond,
+	   const struct be_opid *opid, uint64_t size, struct s3_head **out)
 {
-	int ret = upload_begin(u, ctx, head);
+	int ret = s3_upload_parts(u, ctx);
 
 	if (ret == 0)
-		ret = upload_parts(u, ctx, fd, from, from_etag);
+		ret = still_base(u, ctx);
 	if (ret == 0)
-		ret = still_base(u, ctx, from, from_etag);
+		ret = upload_complete(u, ctx, cond, opid, size, out);
 	if (ret == 0)
-		ret = upload_complete(u, ctx, cond, opid, size, head, out);
-	if (ret < 0)
-		upload_abort(u);
+		u->completed = true;
+	else
+		s3_upload_abort(u);
 	return ret;
 }
 
-int
-s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
-		    const struct be_commit *c, const struct s3_head *old,
-		    struct s3_head **out)
+/* What the object will say. */
+static int
+object_head(struct s3 *s, struct be_ctx *ctx, const char *key,
+	    const struct be_attr *want, const struct be_opid *opid,
+	    const struct s3_head *old, struct s3_fields *head)
 {
-	_cleanup_free_ char *base = s3_ver_etag(&c->base);
-	struct upload u = { .s = s, .key = key };
-	struct s3_fields head = { 0 };
-	struct be_attr attr = *c->attr;
-	bool copies = false;
+	struct be_attr attr = *want;
 	int ret;
 
 	if (attr.ino <= 1 && old) {
@@ -535,23 +301,37 @@ s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
 		s3_meta_attr(&s->meta, old, key, &was);
 		attr.ino = was.ino;
 	}
-	ret = s3_meta_put(&s->meta, &attr, old, true, NULL, &c->opid, &head);
-	if (ret < 0) {
-		ret = be_fail(ctx, ret, false, "the metadata of %s is over 2 KB",
-			      key);
-		goto out;
+	ret = s3_meta_put(&s->meta, &attr, old, true, NULL, opid, head);
+	if (ret < 0)
+		return be_fail(ctx, ret, false, "the metadata of %s is over 2 KB",
+			       key);
+	if (!s3_fields_get(head, "content-type"))
+		s3_fields_add(head, "content-type", s3_content_type(key));
+	return 0;
+}
+
+int
+s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
+		    const struct be_commit *c, const struct s3_head *old,
+		    struct s3_head **out)
+{
+	struct s3_upload *u = s3_upload_new(s, key, c->fd);
+	bool copies = false;
+	int ret;
+
+	ret = object_head(s, ctx, key, c->attr, &c->opid, old, &u->head);
+	if (ret == 0) {
+		plan(s, c, &(struct plan){ add_part, u });
+		for (size_t i = 0; i < u->n; i++)
+			copies |= u->v[i].copy;
+		if (copies) {
+			u->from = xstrdup(key);
+			u->from_etag = s3_ver_etag(&c->base);
+		}
+		u->sums = !copies && s3_sum_header(s->facts.sum);
+		ret = upload_run(u, ctx, &c->cond, &c->opid, c->size, out);
 	}
-	if (!s3_fields_get(&head, "content-type"))
-		s3_fields_add(&head, "content-type", s3_content_type(key));
-	u.v = plan(s, c, &u.n);
-	for (size_t i = 0; i < u.n; i++)
-		copies |= u.v[i].copy;
-	u.sums = !copies && s3_sum_header(s->facts.sum);
-	ret = upload_run(&u, ctx, &head, c->fd, key, base, &c->cond, &c->opid,
-			 c->size, out);
-out:
-	s3_fields_release(&head);
-	upload_release(&u);
+	s3_upload_free(u);
 	return ret;
 }
 
@@ -561,22 +341,22 @@ s3_multipart_copy(struct s3 *s, struct be_ctx *ctx, const char *from,
 		  const struct s3_fields *head, struct s3_head **out)
 {
 	const uint64_t unit = UINT64_C(512) * MIB;
-	struct upload u = { .s = s, .key = to };
+	struct s3_upload *u = s3_upload_new(s, to, -1);
 	struct be_opid opid = { "" };
 	const char *op = s3_fields_get(head, S3_META_OP);
 	int ret;
 
 	if (op)
 		snprintf(opid.s, sizeof(opid.s), "%s", op);
-	u.v = xcalloc(src->size / unit + 1, sizeof(*u.v));
-	for (uint64_t off = 0; off < src->size; off += unit) {
-		u.v[u.n].off = off;
-		u.v[u.n].len = src->size - off < unit ? src->size - off : unit;
-		u.v[u.n].copy = true;
-		u.n++;
-	}
-	ret = upload_run(&u, ctx, head, -1, from, src->etag, NULL, &opid,
-			 src->size, out);
-	upload_release(&u);
+	u->from = xstrdup(from);
+	u->from_etag = xstrdup(src->etag);
+	for (size_t i = 0; i < head->n; i++)
+		s3_fields_add(&u->head, head->v[i].name, head->v[i].value);
+	for (uint64_t off = 0; off < src->size; off += unit)
+		s3_upload_add(u, off,
+			      src->size - off < unit ? src->size - off : unit,
+			      true);
+	ret = upload_run(u, ctx, NULL, &opid, src->size, out);
+	s3_upload_free(u);
 	return ret;
 }

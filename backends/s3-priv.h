@@ -34,14 +34,17 @@ struct s3_facts {
 	bool copy_source;  /* x-amz-copy-source-if-match */
 	bool delete_match; /* DELETE If-Match */
 	bool etag_md5;	   /* the ETag of a PUT is its MD5 */
+	bool payload;	   /* x-amz-content-sha256 is verified */
 	enum s3_sum sum;   /* sent with each upload */
 };
 
 struct s3_heads;
+struct s3_senders;
 
 struct s3 {
 	struct backend be; /* first */
 	struct s3_http *http;
+	struct s3_senders *senders;
 	struct cred_chain *creds;
 	struct s3_sign_cache sign;
 	struct s3_crc *crc;

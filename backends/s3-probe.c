@@ -150,6 +150,25 @@ step_put_match(struct probe *p)
 	return ret;
 }
 
+/* Is the signed hash of the payload held against the bytes? */
+static int
+step_payload(struct probe *p)
+{
+	_cleanup_req_ struct s3_req q = { 0 };
+	int ret;
+
+	if (p->s->https)
+		return 0; /* not sent */
+	s3_req_init(&q, S3_PUT, "PUT", p->key);
+	q.body = BODY;
+	q.body_len = strlen(BODY);
+	memcpy(q.payload, WRONG WRONG, sizeof(q.payload));
+	ret = ask(p, &q);
+	p->f.payload = ret == 0 && q.e.class == S3_CLASS_BODY;
+	/* Written all the same: it has another version now. */
+	return ret == 0 && q.e.code == 0 ? put(p, NULL, NULL) : ret;
+}
+
 /* Is this checksum known to the store?  Then it is in the reply. */
 static int
 step_checksum(struct probe *p)
@@ -321,6 +340,8 @@ steps(struct probe *p)
 	p->f.etag_md5 = strcasecmp(d.md5_hex, p->etag) == 0;
 	ret = step_put_match(p);
 	if (ret == 0)
+		ret = step_payload(p);
+	if (ret == 0)
 		ret = step_checksum(p);
 	if (ret == 0)
 		ret = step_copy(p);
@@ -396,9 +417,9 @@ s3_probe(struct backend *be, struct be_ctx *ctx)
 	log_debug("s3",
 		  "probe: put_absent=%d put_match=%d bare=%d done=%d"
 		  " copy_absent=%d copy_source=%d delete_match=%d etag_md5=%d"
-		  " sum=%d",
+		  " payload=%d sum=%d",
 		  p.f.put_absent, p.f.put_match, p.f.match_bare, p.f.done_cond,
 		  p.f.copy_absent, p.f.copy_source, p.f.delete_match,
-		  p.f.etag_md5, p.f.sum);
+		  p.f.etag_md5, p.f.payload, p.f.sum);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "backends/s3-priv.h"
+#include "backends/s3-send.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -306,6 +307,7 @@ s3_free(struct backend *be)
 {
 	struct s3 *s = to_s3(be);
 
+	s3_senders_free(s->senders);
 	s3_http_free(s->http);
 	cred_chain_free(s->creds);
 	s3_heads_free(s->heads);
@@ -342,6 +344,7 @@ s3_stats(struct backend *be, be_stat_fn *fn, void *arg)
 	struct s3 *s = to_s3(be);
 
 	s3_http_stats(s->http, fn, arg);
+	fn(arg, "parts_under_way", s3_senders_busy(s->senders));
 	fn(arg, "hidden_keys", atomic_load(&s->hidden));
 	fn(arg, "conflicts", atomic_load(&s->conflicts));
 	fn(arg, "corrections", atomic_load(&s->corrections));
@@ -468,6 +471,8 @@ backend_s3_open(const char *text, const struct be_config *cfg,
 		ret = set_options(s, cfg, err);
 	if (ret == 0)
 		ret = make_http(s, cfg, err);
+	if (ret == 0)
+		s->senders = s3_senders_new(s->parallel);
 	if (ret == 0)
 		ret = cred_chain_new(cfg, s->bucket, &s->creds, err);
 	if (ret < 0)

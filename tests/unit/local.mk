@@ -59,3 +59,8 @@ unit_tests += tests/bin/s3-error-test
 tests_bin_s3_error_test_SOURCES = tests/unit/s3-error-test.c
 tests_bin_s3_error_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_s3_error_test_LDADD = $(LIB_BACKENDS) $(LIBS_BACKENDS) $(CMOCKA_LIBS)
+
+unit_tests += tests/bin/s3-send-test
+tests_bin_s3_send_test_SOURCES = tests/unit/s3-send-test.c
+tests_bin_s3_send_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_s3_send_test_LDADD = $(LIB_BACKENDS) $(LIBS_BACKENDS) $(CMOCKA_LIBS)
