@@ -446,3 +446,11 @@ be_stats(struct backend *be, be_stat_fn *fn, void *arg)
 	if (be->ops->stats)
 		be->ops->stats(be, fn, arg);
 }
+
+void
+be_reload(struct backend *be, const struct be_config *cfg)
+{
+	for (; be; be = be->below)
+		if (be->ops->reload)
+			be->ops->reload(be, cfg);
+}

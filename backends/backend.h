@@ -41,6 +41,7 @@
 
 struct backend;
 struct backend_ops;
+struct be_config;
 
 /* Who asks, how long it may take, and the way back for words. */
 struct be_ctx {
@@ -311,6 +312,10 @@ struct backend_ops {
 
 	/* Counters since start ("requests_get", "retries", "bytes_in", …). */
 	void (*stats)(struct backend *be, be_stat_fn *fn, void *arg);
+	/* What was read from outside the store (keys) is read again at the next
+	 * use, and the options connect_timeout and request_timeout are as cfg
+	 * says.  Any thread, beside any call.  Default: nothing. */
+	void (*reload)(struct backend *be, const struct be_config *cfg);
 	/* No call is under way.  Must take be == partly built. */
 	void (*free)(struct backend *be);
 };
@@ -364,6 +369,8 @@ struct wrap_retry_config {
 };
 int wrap_retry_new(struct backend **below, const struct wrap_retry_config *cfg,
 		   struct backend **out);
+/* From now on, for calls under way too; any thread, any of a chain. */
+void wrap_retry_set(struct backend *be, bool hard, int64_t timeo_ns);
 /* State of the store as the retry wrapper sees it, for status. */
 enum be_health { BE_UP, BE_DEGRADED, BE_DOWN };
 enum be_health wrap_retry_health(const struct backend *be); /* any of a chain */
@@ -435,6 +442,8 @@ int be_setxattr(struct backend *be, struct be_ctx *ctx, const char *path,
 		const char *name, const void *value, size_t len, int flags,
 		const struct be_opid *opid, struct be_attr *out);
 void be_stats(struct backend *be, be_stat_fn *fn, void *arg);
+/* Of each of the chain. */
+void be_reload(struct backend *be, const struct be_config *cfg);
 
 /* For implementations: words into ctx->err, class into ctx->transient. */
 int be_fail(struct be_ctx *ctx, int code, bool transient, const char *fmt, ...)

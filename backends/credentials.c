@@ -361,6 +361,15 @@ cred_invalidate(struct cred_chain *c, const struct cred *used)
 	pthread_mutex_unlock(&c->lock);
 }
 
+void
+cred_forget(struct cred_chain *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->old = c->old_soon = INT64_MIN;
+	c->retry_at = 0;
+	pthread_mutex_unlock(&c->lock);
+}
+
 const char *
 cred_region(struct cred_chain *c)
 {

@@ -48,6 +48,10 @@ int cred_get(struct cred_chain *c, struct cred *out, struct err *err);
  * the source again.  Nothing happens if newer keys are here already. */
 void cred_invalidate(struct cred_chain *c, const struct cred *used);
 
+/* Somebody says that there are other keys now: the next cred_get asks the
+ * source, and goes on with the old ones if that fails and they are valid. */
+void cred_forget(struct cred_chain *c);
+
 void cred_release(struct cred *c); /* wipes; empty again */
 
 static inline void

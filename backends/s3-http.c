@@ -38,8 +38,8 @@ struct s3_http {
 	unsigned nlanes;
 	char *ca_bundle;
 	bool insecure;
-	long connect_ms;
-	long idle_s;
+	atomic_long connect_ms;
+	atomic_long idle_s;
 	atomic_ullong kinds[S3_NKINDS];
 	atomic_ullong bytes_in, bytes_out, connections, retries, failures;
 };
@@ -90,6 +90,14 @@ s3_reply_release(struct s3_reply *r)
 	memset(r, 0, sizeof(*r));
 }
 
+void
+s3_http_set_timeouts(struct s3_http *h, const struct s3_http_config *cfg)
+{
+	atomic_store(&h->connect_ms, cfg->connect_timeout_ns / NSEC_PER_MSEC);
+	atomic_store(&h->idle_s, (cfg->request_timeout_ns + NSEC_PER_SEC - 1) /
+					 NSEC_PER_SEC);
+}
+
 int
 s3_http_new(const struct s3_http_config *cfg, struct s3_http **out,
 	    struct err *err)
@@ -106,8 +114,7 @@ s3_http_new(const struct s3_http_config *cfg, struct s3_http **out,
 	pthread_mutex_init(&h->lock, NULL);
 	h->ca_bundle = cfg->ca_bundle ? xstrdup(cfg->ca_bundle) : NULL;
 	h->insecure = cfg->insecure;
-	h->connect_ms = cfg->connect_timeout_ns / NSEC_PER_MSEC;
-	h->idle_s = (cfg->request_timeout_ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
+	s3_http_set_timeouts(h, cfg);
 	*out = h;
 	return 0;
 }
@@ -295,6 +302,8 @@ run_setup(struct s3_http *h, struct run *run)
 	struct s3_xfer *x = run->x;
 	CURL *e = run->easy;
 	bool upload = strcmp(x->method, "PUT") == 0 || x->body_len > 0;
+	long connect_ms = atomic_load(&h->connect_ms);
+	long idle_s = atomic_load(&h->idle_s);
 
 	for (size_t i = 0; i < x->nh; i++) {
 		_cleanup_free_ char *line = NULL;
@@ -319,11 +328,11 @@ run_setup(struct s3_http *h, struct run *run)
 	curl_easy_setopt(e, CURLOPT_USERAGENT, "sharedfs/" PACKAGE_VERSION);
 	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 256L * 1024);
 	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
-	if (h->connect_ms > 0)
-		curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, h->connect_ms);
-	if (h->idle_s > 0) {
+	if (connect_ms > 0)
+		curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
+	if (idle_s > 0) {
 		curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
-		curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, h->idle_s);
+		curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, idle_s);
 	}
 	if (h->ca_bundle)
 		curl_easy_setopt(e, CURLOPT_CAINFO, h->ca_bundle);

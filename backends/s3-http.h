@@ -90,6 +90,8 @@ struct s3_http_config {
 struct s3_http;
 int s3_http_new(const struct s3_http_config *cfg, struct s3_http **out,
 		struct err *err);
+/* For requests that begin later. */
+void s3_http_set_timeouts(struct s3_http *h, const struct s3_http_config *cfg);
 void s3_http_free(struct s3_http *h);
 /*
  * Runs all, at most `parallel` at a time.  0: each has its reply (maybe none:

@@ -103,6 +103,18 @@ get_duration(const struct be_config *cfg, const char *name, int64_t dflt,
 }
 
 static int
+get_timeouts(const struct be_config *cfg, struct s3_http_config *hc,
+	     struct err *err)
+{
+	int ret = get_duration(cfg, "connect_timeout", 5 * NSEC_PER_SEC,
+			       &hc->connect_timeout_ns, err);
+
+	return ret < 0 ? ret
+		       : get_duration(cfg, "request_timeout", 30 * NSEC_PER_SEC,
+				      &hc->request_timeout_ns, err);
+}
+
+static int
 get_word(const struct be_config *cfg, const char *name,
 	 const char *const words[], int dflt, int *out, struct err *err)
 {
@@ -350,6 +362,17 @@ s3_stats(struct backend *be, be_stat_fn *fn, void *arg)
 	fn(arg, "corrections", atomic_load(&s->corrections));
 }
 
+static void
+s3_reload(struct backend *be, const struct be_config *cfg)
+{
+	struct s3 *s = to_s3(be);
+	struct s3_http_config hc = { 0 };
+
+	cred_forget(s->creds);
+	if (get_timeouts(cfg, &hc, NULL) == 0)
+		s3_http_set_timeouts(s->http, &hc);
+}
+
 static const struct backend_ops s3_ops = {
 	.name = "s3",
 	.probe = s3_probe,
@@ -373,6 +396,7 @@ static const struct backend_ops s3_ops = {
 	.listxattr = s3_listxattr,
 	.setxattr = s3_setxattr,
 	.stats = s3_stats,
+	.reload = s3_reload,
 	.free = s3_free,
 };
 
@@ -435,12 +459,8 @@ make_http(struct s3 *s, const struct be_config *cfg, struct err *err)
 		.ca_bundle = first(get(cfg, "ca_bundle"), env("AWS_CA_BUNDLE")),
 		.insecure = get_bool(cfg, "insecure", 0),
 	};
-	int ret = get_duration(cfg, "connect_timeout", 5 * NSEC_PER_SEC,
-			       &hc.connect_timeout_ns, err);
+	int ret = get_timeouts(cfg, &hc, err);
 
-	if (ret == 0)
-		ret = get_duration(cfg, "request_timeout", 30 * NSEC_PER_SEC,
-				   &hc.request_timeout_ns, err);
 	return ret < 0 ? ret : s3_http_new(&hc, &s->http, err);
 }
 

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -35,7 +36,9 @@
 
 struct retry {
 	struct backend be;
-	struct wrap_retry_config cfg;
+	struct wrap_retry_config cfg; /* but for these two */
+	atomic_bool hard;
+	_Atomic int64_t timeo_ns;
 	pthread_mutex_t lock; /* all below */
 	unsigned failures;    /* in a row, of all calls */
 	int64_t since_ns;     /* of the first of them */
@@ -62,6 +65,18 @@ struct attempts {
 	unsigned caller_attempt;
 };
 
+/* As long as the call may last by what the mount is now. */
+static void
+attempts_limit(struct attempts *a)
+{
+	int64_t limit = a->start_ns + atomic_load(&a->r->timeo_ns);
+
+	a->ctx->deadline_ns = a->caller_deadline_ns;
+	if (!atomic_load(&a->r->hard) &&
+	    (!a->caller_deadline_ns || a->caller_deadline_ns > limit))
+		a->ctx->deadline_ns = limit;
+}
+
 static void
 attempts_begin(struct attempts *a, struct backend *be, struct be_ctx *ctx,
 	       const char *call, const char *path)
@@ -73,12 +88,7 @@ attempts_begin(struct attempts *a, struct backend *be, struct be_ctx *ctx,
 	a->start_ns = clock_mono_ns();
 	a->caller_deadline_ns = ctx->deadline_ns;
 	a->caller_attempt = ctx->attempt;
-	if (!a->r->cfg.hard) {
-		int64_t limit = a->start_ns + a->r->cfg.timeo_ns;
-
-		if (!ctx->deadline_ns || ctx->deadline_ns > limit)
-			ctx->deadline_ns = limit;
-	}
+	attempts_limit(a);
 }
 
 static int
@@ -121,7 +131,7 @@ failed(struct attempts *a)
 	pthread_mutex_unlock(&r->lock);
 	if (tell)
 		log_warn("backend", "the store does not answer, %s: %s",
-			 r->cfg.hard ? "calls wait" : "calls fail after timeo",
+			 atomic_load(&r->hard) ? "calls wait" : "calls fail after timeo",
 			 a->ctx->err && a->ctx->err->msg ? a->ctx->err->msg
 							 : a->call);
 }
@@ -213,6 +223,7 @@ attempts_more(struct attempts *a, int *ret)
 		return false;
 	}
 	failed(a);
+	attempts_limit(a);
 	if (ctx->deadline_ns && clock_mono_ns() >= ctx->deadline_ns) {
 		*ret = attempts_end(a, give_up(a, *ret));
 		return false;
@@ -659,9 +670,25 @@ wrap_retry_new(struct backend **below, const struct wrap_retry_config *cfg,
 
 	wrap_init(&r->be, &retry_ops, below);
 	r->cfg = *cfg;
+	atomic_init(&r->hard, cfg->hard);
+	atomic_init(&r->timeo_ns, cfg->timeo_ns);
 	pthread_mutex_init(&r->lock, NULL);
 	*out = &r->be;
 	return 0;
+}
+
+void
+wrap_retry_set(struct backend *be, bool hard, int64_t timeo_ns)
+{
+	struct retry *r;
+
+	while (be && be->ops != &retry_ops)
+		be = be->below;
+	if (!be)
+		return;
+	r = retry_of(be);
+	atomic_store(&r->timeo_ns, timeo_ns);
+	atomic_store(&r->hard, hard);
 }
 
 enum be_health

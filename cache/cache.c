@@ -54,6 +54,18 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	return 0;
 }
 
+void
+cache_set_limits(struct cache *c, const struct cache_config *cfg)
+{
+	atomic_store(&c->cfg.actimeo_ns, cfg->actimeo_ns);
+	atomic_store(&c->cfg.negative_ns, cfg->negative_ns);
+	atomic_store(&c->cfg.cto, cfg->cto);
+	atomic_store(&c->cfg.conflict_fail, cfg->conflict_fail);
+	atomic_store(&c->cfg.exclusive_at_close, cfg->exclusive_at_close);
+	atomic_store(&c->cfg.readahead, cfg->readahead);
+	store_set_limits(c->store, cfg->size_max, cfg->free_min);
+}
+
 struct recovery {
 	struct cache *c;
 	struct cache_ctx *ctx;

@@ -41,6 +41,7 @@
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/statvfs.h>
@@ -55,17 +56,18 @@ struct cache_ctx {
 	bool try_only; /* never block: -EAGAIN instead */
 };
 
+/* The atomic ones may change: cache_set_limits(). */
 struct cache_config {
 	const char *dir;      /* cache directory; made if missing */
 	const char *instance; /* names this mount within dir (rule 21) */
-	uint64_t size_max;    /* bytes of clean content kept; 0 = unlimited */
-	uint64_t free_min;    /* bytes of the disk left free */
-	int64_t actimeo_ns;   /* attributes, names, listings */
-	int64_t negative_ns;  /* absence */
-	bool cto;	      /* open() always asks the store */
-	bool conflict_fail;   /* ESTALE instead of last close wins (P9) */
-	bool exclusive_at_close; /* excl=close */
-	uint64_t readahead;   /* bytes, the most that is fetched ahead */
+	_Atomic uint64_t size_max; /* bytes of clean content kept; 0 = unlimited */
+	_Atomic uint64_t free_min; /* bytes of the disk left free */
+	_Atomic int64_t actimeo_ns;   /* attributes, names, listings */
+	_Atomic int64_t negative_ns;  /* absence */
+	atomic_bool cto;	       /* open() always asks the store */
+	atomic_bool conflict_fail; /* ESTALE instead of last close wins (P9) */
+	atomic_bool exclusive_at_close; /* excl=close */
+	_Atomic uint64_t readahead; /* bytes, the most that is fetched ahead */
 	uint64_t whole_max;   /* fetched whole at open up to this size */
 	/* Ownership of objects that have none, and the mapping. */
 	uid_t uid;
@@ -97,6 +99,9 @@ void cache_recover(struct cache *c, struct cache_ctx *ctx);
 /* Nothing is open any more.  Unsent bytes stay on disk, journaled. */
 void cache_free(struct cache *c);
 struct backend *cache_backend(struct cache *c);
+/* From now on; of cfg only what is atomic is looked at.  What is known already
+ * keeps the life that it was given.  Any thread. */
+void cache_set_limits(struct cache *c, const struct cache_config *cfg);
 
 /* --- names and attributes ------------------------------------------------ */
 

@@ -178,15 +178,16 @@ evict(struct store *s, const struct entry *e)
 static size_t
 evict_down(struct store *s, struct census *c, uint64_t want)
 {
-	uint64_t size_low = s->size_max - s->size_max / 10;
-	uint64_t free_low = s->free_min + s->free_min / 10;
+	uint64_t size_max = s->size_max, free_min = s->free_min;
+	uint64_t size_low = size_max - size_max / 10;
+	uint64_t free_low = free_min + free_min / 10;
 	uint64_t free_now = store_free_bytes(s, UINT64_MAX);
 	size_t n = 0;
 
 	if (want > free_low)
 		free_low = want;
 	for (size_t i = 0; i < c->n && !atomic_load(&s->stopping); i++) {
-		if ((s->size_max == 0 || c->bytes <= size_low) &&
+		if ((size_max == 0 || c->bytes <= size_low) &&
 		    free_now >= free_low)
 			break;
 		if (!evict(s, &c->v[i]))
@@ -278,6 +279,14 @@ reclaim_kick(struct store *s)
 		pthread_cond_signal(&s->reclaim_cond);
 	}
 	pthread_mutex_unlock(&s->reclaim_lock);
+}
+
+void
+store_set_limits(struct store *s, uint64_t size_max, uint64_t free_min)
+{
+	atomic_store(&s->size_max, size_max);
+	atomic_store(&s->free_min, free_min);
+	reclaim_kick(s);
 }
 
 static bool

@@ -62,7 +62,7 @@ struct store_file {
 
 struct store {
 	char *dir, *instance, *id;
-	uint64_t size_max, free_min;
+	_Atomic uint64_t size_max, free_min;
 
 	int fd[DIR_N];
 	/* Serialises store_setup(); generation counts its successes. */

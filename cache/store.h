@@ -120,6 +120,8 @@ void store_forget(struct store *s, const char *path, const struct be_ver *ver);
  * open, never private files.  Nobody waits for it.  store_reclaim runs one
  * pass now (tests). */
 void store_reclaim(struct store *s);
+/* Other watermarks from now on; the thread sets to it at once. */
+void store_set_limits(struct store *s, uint64_t size_max, uint64_t free_min);
 
 struct store_stats {
 	uint64_t bytes, files, evictions, disk_errors, bad_blocks;

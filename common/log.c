@@ -18,8 +18,8 @@
 #include "common/xalloc.h"
 
 static atomic_int sink_level = LOG_LEVEL_WARN;
-static enum log_format sink_format = LOG_TEXT;
-static int sink_fd = STDERR_FILENO;
+static atomic_int sink_format = LOG_TEXT;
+static atomic_int sink_fd = STDERR_FILENO;
 
 static const char *const level_names[] = { "error", "warning", "info",
 					   "debug" };
@@ -29,14 +29,26 @@ void
 log_init(enum log_level level, enum log_format format, int fd)
 {
 	atomic_store(&sink_level, level);
-	sink_format = format;
-	sink_fd = fd;
+	atomic_store(&sink_format, (int)format);
+	atomic_store(&sink_fd, fd);
 }
 
 void
 log_set_level(enum log_level level)
 {
 	atomic_store(&sink_level, level);
+}
+
+void
+log_set_format(enum log_format format)
+{
+	atomic_store(&sink_format, (int)format);
+}
+
+int
+log_fd(void)
+{
+	return atomic_load(&sink_fd);
 }
 
 bool
@@ -79,6 +91,7 @@ void
 log_line(enum log_level level, const char *topic, const char *fmt, ...)
 {
 	int saved = errno;
+	int format = atomic_load(&sink_format);
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	char when[40];
 	va_list ap;
@@ -90,7 +103,7 @@ log_line(enum log_level level, const char *topic, const char *fmt, ...)
 	msg = xvasprintf(fmt, ap);
 	va_end(ap);
 	format_time(when, sizeof(when));
-	if (sink_format == LOG_JSON) {
+	if (format == LOG_JSON) {
 		json_t *o = json_pack("{s:s, s:s, s:s, s:s%}", "ts", when,
 				      "level", level_names[level], "component",
 				      topic, "msg", msg, strlen(msg));
@@ -104,7 +117,7 @@ log_line(enum log_level level, const char *topic, const char *fmt, ...)
 			if ((unsigned char)*p < 0x20)
 				*p = ' '; /* a line stays a line */
 		}
-		if (sink_format == LOG_SYSLOG)
+		if (format == LOG_SYSLOG)
 			/* Facility "daemon" is 3; syslog writes the time. */
 			buf_addf(&b, "<%d>sharedfs[%d]: %s: %s",
 				 3 * 8 + syslog_levels[level], (int)getpid(),
@@ -113,9 +126,9 @@ log_line(enum log_level level, const char *topic, const char *fmt, ...)
 			buf_addf(&b, "%s %s %s: %s", when, level_names[level],
 				 topic, msg);
 	}
-	if (sink_format != LOG_SYSLOG)
+	if (format != LOG_SYSLOG)
 		buf_addch(&b, '\n');
-	if (write(sink_fd, b.s, b.len) < 0) {
+	if (write(atomic_load(&sink_fd), b.s, b.len) < 0) {
 		/* nowhere left to tell it */
 	}
 	free(msg);

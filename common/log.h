@@ -22,6 +22,8 @@ enum log_format { LOG_TEXT, LOG_JSON, LOG_SYSLOG };
 /* fd is not owned.  Before the first call: warnings and worse to stderr. */
 void log_init(enum log_level level, enum log_format format, int fd);
 void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
+int log_fd(void);
 bool log_enabled(enum log_level level);
 int log_level_parse(const char *s, enum log_level *out); /* 0 or -EINVAL */
 

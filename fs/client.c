@@ -24,6 +24,7 @@
 
 #define STATUS_WAIT_MS 10000
 #define END_WAIT_MS 5000
+#define RELOAD_WAIT_MS 30000
 
 static void json_putp(json_t **j);
 static void
@@ -41,14 +42,27 @@ struct asked {
 };
 
 static int
-ask_begin(const struct mount_entry *e, const char *cmd, struct asked *a,
+send_request(int fd, json_t *req, const char *path, struct err *err)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT;
+	char *text = req ? json_dumps(req, JSON_COMPACT) : NULL;
+
+	buf_addstr(&line, text ? text : "");
+	buf_addch(&line, '\n');
+	free(text);
+	if (send(fd, line.s, line.len, MSG_NOSIGNAL) != (ssize_t)line.len)
+		return err_set(err, -EIO, "control socket %s: no write", path);
+	return 0;
+}
+
+static int
+ask_begin(const struct mount_entry *e, json_t *req, struct asked *a,
 	  struct err *err)
 {
 	_cleanup_free_ char *path = places_socket(e, err);
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	char line[64];
-	int n;
+	int r;
 
 	if (!path)
 		return err->code ? err->code : -EACCES;
@@ -59,9 +73,9 @@ ask_begin(const struct mount_entry *e, const char *cmd, struct asked *a,
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_set(err, -errno, "control socket %s: %s", path,
 			       strerror(errno));
-	n = snprintf(line, sizeof(line), "{\"cmd\":\"%s\"}\n", cmd);
-	if (send(fd, line, n, MSG_NOSIGNAL) != n)
-		return err_set(err, -EIO, "control socket %s: no write", path);
+	r = send_request(fd, req, path, err);
+	if (r < 0)
+		return r;
 	a->fd = steal_fd(&fd);
 	a->in = (struct buf)BUF_INIT;
 	return 0;
@@ -115,18 +129,33 @@ ask_more(struct asked *a, int wait_ms, json_t **out, struct err *err)
 	return 0;
 }
 
-int
-client_ask(const struct mount_entry *e, const char *cmd, int wait_ms,
-	   json_t **out, struct err *err)
+static json_t *
+command(const char *cmd)
+{
+	return json_pack("{s:s}", "cmd", cmd);
+}
+
+static int
+ask(const struct mount_entry *e, json_t *req, int wait_ms, json_t **out,
+    struct err *err)
 {
 	struct asked a;
-	int r = ask_begin(e, cmd, &a, err);
+	int r = ask_begin(e, req, &a, err);
 
 	if (r < 0)
 		return r;
 	r = ask_more(&a, wait_ms, out, err);
 	ask_end(&a);
 	return r;
+}
+
+int
+client_ask(const struct mount_entry *e, const char *cmd, int wait_ms,
+	   json_t **out, struct err *err)
+{
+	_cleanup_json_ json_t *req = command(cmd);
+
+	return ask(e, req, wait_ms, out, err);
 }
 
 /* --- status --------------------------------------------------------------- */
@@ -270,6 +299,79 @@ client_status(const char *dir, enum client_format format)
 	return r;
 }
 
+/* --- reload ---------------------------------------------------------------- */
+
+static void
+add_named(void *arg, const char *name, const char *value)
+{
+	json_object_set_new(arg, name, json_string(value ? value : ""));
+}
+
+static int
+ask_reload(const struct mount_entry *e, const struct options *named, bool dry,
+	   json_t **out, struct err *err)
+{
+	_cleanup_json_ json_t *req = command("reload");
+	int r;
+
+	if (named) {
+		json_t *given = json_object();
+
+		options_each_set(named, add_named, given);
+		json_object_set_new(req, "options", given);
+		json_object_set_new(req, "dry", json_boolean(dry));
+	}
+	r = ask(e, req, RELOAD_WAIT_MS, out, err);
+	if (r == 0 && !json_is_true(json_object_get(*out, "ok")))
+		return err_set(err, -EINVAL, "%s", text_of(*out, "error"));
+	return r;
+}
+
+int
+client_change(const struct mount_entry *e, const struct options *named,
+	      bool dry, struct err *err)
+{
+	_cleanup_json_ json_t *o = NULL;
+
+	return ask_reload(e, named, dry, &o, err);
+}
+
+static size_t
+print_lines(FILE *f, const char *head, json_t *list)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach (list, i, v)
+		fprintf(f, "%s%s\n", head, json_string_value(v));
+	return json_array_size(list);
+}
+
+int
+client_reload(const char *dir, const struct options *named)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	_cleanup_err_ struct err err = ERR_INIT;
+	_cleanup_json_ json_t *o = NULL;
+	int r = places_mount_of(dir, &e);
+
+	if (r == 0)
+		r = err_set(&err, -ENOENT, "no sharedfs is mounted there");
+	else if (r > 0)
+		r = ask_reload(&e, named, false, &o, &err);
+	else
+		err_set(&err, r, "%s", strerror(-r));
+	if (r < 0) {
+		fprintf(stderr, "sharedfs: %s: %s\n", dir, err_words(&err));
+		return 1;
+	}
+	print_lines(stdout, "", json_object_get(o, "changed"));
+	return print_lines(stderr,
+			   "sharedfs: takes effect when the share is mounted "
+			   "again: ",
+			   json_object_get(o, "left")) > 0;
+}
+
 /* --- umount --------------------------------------------------------------- */
 
 static bool
@@ -320,6 +422,7 @@ client_umount(const char *dir, bool force, bool lazy)
 	_cleanup_mount_entry_ struct mount_entry e = { 0 };
 	_cleanup_err_ struct err err = ERR_INIT;
 	_cleanup_json_ json_t *drained = NULL, *ended = NULL, *last = NULL;
+	_cleanup_json_ json_t *wait_req = NULL;
 	_cleanup_free_ char *path = places_canonical(dir);
 	struct asked wait;
 	bool waiting, sent = true;
@@ -345,7 +448,8 @@ client_umount(const char *dir, bool force, bool lazy)
 		if (!sent)
 			return 1;
 	}
-	waiting = ask_begin(&e, "wait", &wait, NULL) == 0;
+	wait_req = command("wait");
+	waiting = ask_begin(&e, wait_req, &wait, NULL) == 0;
 	r = do_umount(&e, force, lazy);
 	if (!waiting)
 		return r;

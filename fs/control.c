@@ -25,8 +25,9 @@
 #include "common/xalloc.h"
 #include "fs/link.h"
 #include "fs/passthrough.h"
+#include "fs/reload.h"
 
-#define REQUEST_MAX 4096
+#define REQUEST_MAX 16384
 #define REQUEST_WAIT 5 /* seconds to send a request or take an answer */
 
 struct control {
@@ -174,7 +175,7 @@ status(struct control *c)
 			    json_string(passthrough_why(
 				    i->fs->passthrough)));
 	set_number(o, "nodes", table_nodes(i->fs->table));
-	options_each(i->fs->opt, add_option, options);
+	reload_each_option(i->fs->reload, add_option, options);
 	json_object_set_new(o, "options", options);
 	if (cache_begin(c)) {
 		add_cache_state(c, o);
@@ -234,6 +235,67 @@ drain(struct control *c)
 		cache_end(c);
 	}
 	return result(c, r < 0 ? err_words(&err) : NULL);
+}
+
+/* "a\nb" as a list. */
+static json_t *
+lines(struct buf *b)
+{
+	json_t *list = json_array();
+	const char *s = buf_str(b);
+
+	while (*s) {
+		size_t n = strcspn(s, "\n");
+
+		json_array_append_new(list, json_stringn(s, n));
+		s += n + (s[n] == '\n');
+	}
+	return list;
+}
+
+static int
+reload_given(struct control *c, json_t *given, bool dry,
+	     struct reload_result *res, struct err *err)
+{
+	struct options named;
+	const char *name;
+	json_t *v;
+	int r = options_init_from(&named, NULL, NULL, err);
+
+	if (r < 0)
+		return r;
+	json_object_foreach (given, name, v) {
+		r = options_add(&named, name, json_string_value(v), err);
+		if (r < 0)
+			break;
+	}
+	if (r == 0)
+		r = reload_named(c->info.fs->reload, &named, dry, res, err);
+	options_release(&named);
+	return r;
+}
+
+static json_t *
+reload(struct control *c, json_t *req)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct reload_result res = { BUF_INIT, BUF_INIT };
+	json_t *given = json_object_get(req, "options"), *o = json_object();
+	int r;
+
+	if (given)
+		r = reload_given(c, given,
+				 json_is_true(json_object_get(req, "dry")),
+				 &res, &err);
+	else
+		r = reload_config(c->info.fs->reload, &res, &err);
+	json_object_set_new(o, "ok", json_boolean(r == 0));
+	if (r < 0)
+		json_object_set_new(o, "error", json_string(err_words(&err)));
+	json_object_set_new(o, "changed", lines(&res.changed));
+	json_object_set_new(o, "left", lines(&res.left));
+	reload_result_release(&res);
+	return o;
 }
 
 /* --- one connection ------------------------------------------------------- */
@@ -307,6 +369,8 @@ answer(struct control *c, int fd, const char *line)
 		send_json(fd, drain(c));
 	} else if (strcmp(cmd, "wait") == 0) {
 		wait_for_end(c, fd);
+	} else if (strcmp(cmd, "reload") == 0) {
+		send_json(fd, reload(c, req));
 	} else if (strcmp(cmd, "stop") == 0) {
 		int r = link_send(c->info.link, LINK_STOP, NULL, -1, -1);
 
@@ -499,7 +563,7 @@ control_drain(struct fs *fs, struct err *err)
 		.be = { .uid = geteuid(),
 			.gid = getegid(),
 			.deadline_ns = clock_mono_ns() +
-				       fs->opt->drain_timeout,
+				       fs->drain_timeout,
 			.cancel = &fs->stopping,
 			.err = err },
 	};

@@ -7,6 +7,10 @@
  *   {"cmd":"drain"}    sends them; ok, or what is left
  *   {"cmd":"wait"}     says {"ended":true} when the mount is gone, and then
  *                      the result as drain does
+ *   {"cmd":"reload"}   reads the config file again; with "options":{name:value}
+ *                      these are changed, all or none; with "dry":true
+ *                      nothing is, and the answer says whether it can be.
+ *                      ok, "changed" and "left" (what can't change live)
  *   {"cmd":"stop"}     as SIGTERM to the supervisor
  *
  * Answered to root and to the user that the worker runs as.

@@ -21,9 +21,12 @@ struct session;
 struct handles;
 struct requests;
 struct gate;
+struct reload;
 
 struct fs {
-	const struct options *opt;
+	const struct options *opt; /* what may change: reload.h */
+	/* Of these; they change with it. */
+	_Atomic int64_t actimeo, negative_timeout, drain_timeout;
 	struct idmap uids, gids;
 	struct cache *cache;
 	struct table *table;
@@ -37,6 +40,7 @@ struct fs {
 	struct inodes *inodes; /* worker-local state of nodes (inode.h) */
 	struct handles *handles;   /* what fi->fh is (handle.h) */
 	struct requests *requests; /* that wait in a pool (request.h) */
+	struct reload *reload;	   /* options change (reload.h) */
 	struct gate *gate;	   /* renames wait for paths in use (gate.h) */
 	atomic_ullong op;      /* number of the last operation */
 	atomic_int stopping;   /* ctx.cancel of work that nobody waits for */

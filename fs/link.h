@@ -13,12 +13,14 @@ enum link_kind {
 	LINK_PROBED = 'P', /* the store was asked; text: cache instance */
 	LINK_LIVE = 'L',   /* INIT is answered; -> mount command as well */
 	LINK_DRAINED = 'N', /* answer to LINK_DRAIN; text: what is left */
+	LINK_OPTION = 'O',  /* for later workers; text: options_arg() */
 	LINK_STOP = 'S',    /* somebody asked for the end (control socket) */
 	/* worker -> supervisor -> mount command */
 	LINK_ERROR = 'E', /* the end, with words */
 	LINK_WARN = 'W',
 	/* supervisor -> worker */
 	LINK_GO = 'G',	  /* mounted; fds: /dev/fuse, control socket */
+	LINK_RELOAD = 'R', /* read the config file again */
 	LINK_DRAIN = 'D', /* send what is unsent, then answer */
 };
 

@@ -1,6 +1,7 @@
 noinst_LIBRARIES += liboptions.a
 liboptions_a_SOURCES = \
 	fs/idmap.c \
+	fs/options-arg.c \
 	fs/options.c fs/options.h fs/options.def \
 	fs/options-priv.h \
 	fs/options-source.c \
@@ -31,6 +32,7 @@ libfs_a_SOURCES = \
 	fs/passthrough.c fs/passthrough.h \
 	fs/places.c fs/places.h \
 	fs/pool.c fs/pool.h \
+	fs/reload.c fs/reload.h \
 	fs/reply.c fs/reply.h \
 	fs/request.c fs/request.h \
 	fs/session.c fs/session.h \

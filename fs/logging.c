@@ -28,15 +28,13 @@ open_syslog(void)
 	return steal_fd(&fd);
 }
 
-int
-logging_start(const struct options *o, bool foreground, struct err *err)
+/* Where *o wants it; *format may become LOG_SYSLOG. */
+static int
+open_sink(const struct options *o, bool foreground, enum log_format *format,
+	  struct err *err)
 {
-	enum log_format format = strcmp(o->log_format, "json") == 0 ? LOG_JSON :
-								      LOG_TEXT;
-	enum log_level level = LOG_LEVEL_WARN;
 	int fd = STDERR_FILENO;
 
-	log_level_parse(o->log_level, &level);
 	if (o->log_file) {
 		fd = open(o->log_file,
 			  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY,
@@ -47,10 +45,53 @@ logging_start(const struct options *o, bool foreground, struct err *err)
 	} else if (!foreground) {
 		fd = open_syslog();
 		if (fd >= 0)
-			format = LOG_SYSLOG;
+			*format = LOG_SYSLOG;
 		else
 			fd = STDERR_FILENO;
 	}
+	return fd;
+}
+
+static enum log_format
+format_of(const struct options *o)
+{
+	return strcmp(o->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT;
+}
+
+int
+logging_start(const struct options *o, bool foreground, struct err *err)
+{
+	enum log_format format = format_of(o);
+	enum log_level level = LOG_LEVEL_WARN;
+	int fd = open_sink(o, foreground, &format, err);
+
+	if (fd < 0)
+		return fd;
+	log_level_parse(o->log_level, &level);
 	log_init(level, format, fd);
+	return 0;
+}
+
+int
+logging_change(const struct options *o, bool foreground, struct err *err)
+{
+	enum log_format format = format_of(o);
+	enum log_level level = LOG_LEVEL_WARN;
+	int fd = open_sink(o, foreground, &format, err);
+	int old = log_fd();
+
+	if (fd < 0)
+		return fd;
+	log_level_parse(o->log_level, &level);
+	/* Other threads may be writing: the number of a sink never changes
+	 * hands.  Standard error is not ours to replace. */
+	if (fd != STDERR_FILENO && old != STDERR_FILENO) {
+		dup3(fd, old, O_CLOEXEC);
+		close(fd);
+		log_set_format(format);
+		log_set_level(level);
+	} else {
+		log_init(level, format, fd);
+	}
 	return 0;
 }

@@ -25,6 +25,7 @@ static const char usage_text[] =
 	"[--option=value...]\n"
 	"       sharedfs umount [-f] [-l] DIR\n"
 	"       sharedfs status [--json|--check] DIR\n"
+	"       sharedfs reload DIR [-o option[,option...]]\n"
 	"       sharedfs doctor SOURCE|DIR\n"
 	"       sharedfs --help | --version\n"
 	"\n"
@@ -116,6 +117,8 @@ run(const char *command, struct call *c)
 		return bad_usage("one argument is needed for ", command);
 	if (strcmp(command, "umount") == 0)
 		return client_umount(c->place[0], c->flag_f, c->flag_l);
+	if (strcmp(command, "reload") == 0)
+		return client_reload(c->place[0], c->opt.nset ? &c->opt : NULL);
 	if (strcmp(command, "status") == 0)
 		return client_status(c->place[0], c->json  ? CLIENT_JSON :
 						  c->check ? CLIENT_CHECK :
@@ -150,7 +153,7 @@ int
 main(int argc, char **argv)
 {
 	static const char *const commands[] = { "mount", "umount", "status",
-						"doctor" };
+						"reload", "doctor" };
 	_cleanup_err_ struct err err = ERR_INIT;
 	const char *command = argc > 1 ? argv[1] : "";
 	struct call c = { .places = 0 };

@@ -150,7 +150,7 @@ notify_changed(void *arg, const char *path, bool data)
 	/* What the kernel does not know needs no telling; an absent name is
 	 * known to it only where absence is believed. */
 	if (!n || (!table_find_path(fs->table, path) &&
-		   fs->opt->negative_timeout == 0))
+		   fs->negative_timeout == 0))
 		return;
 	c = xmalloc(sizeof(*c) + len + 1);
 	c->data = data;

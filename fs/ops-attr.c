@@ -129,7 +129,7 @@ op_setattr(struct request *r)
 			   mask, &a, &out);
 	if (rc < 0)
 		return rc;
-	reply_attr(r, r->node, &out, r->fs->opt->actimeo);
+	reply_attr(r, r->node, &out, r->fs->actimeo);
 	return 0;
 }
 

@@ -142,8 +142,8 @@ static int
 op_create(struct request *r)
 {
 	const struct cache_life life = {
-		.entry_ns = r->fs->opt->actimeo,
-		.attr_ns = r->fs->opt->actimeo,
+		.entry_ns = r->fs->actimeo,
+		.attr_ns = r->fs->actimeo,
 	};
 	_cleanup_pass_ struct pass at = PASS_INIT;
 	struct fuse_file_info fi = r->fi;

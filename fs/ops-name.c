@@ -39,8 +39,8 @@ made(struct request *r, uint64_t parent, const char *name, const char *path,
      const struct be_attr *a)
 {
 	const struct cache_life life = {
-		.entry_ns = r->fs->opt->actimeo,
-		.attr_ns = r->fs->opt->actimeo,
+		.entry_ns = r->fs->actimeo,
+		.attr_ns = r->fs->actimeo,
 	};
 
 	return found(r, parent, name, path, a, life);
@@ -58,11 +58,11 @@ op_lookup(struct request *r)
 	if (rc < 0)
 		return rc;
 	rc = cache_lookup(r->fs->cache, &r->ctx, at.path, &a, &life);
-	if (rc == -ENOENT && r->fs->opt->negative_timeout > 0) {
+	if (rc == -ENOENT && r->fs->negative_timeout > 0) {
 		pass_put(&at);
 		if (r->disturbed && !r->insist)
 			return rc;
-		reply_no_entry(r, r->fs->opt->negative_timeout);
+		reply_no_entry(r, r->fs->negative_timeout);
 		return 0;
 	}
 	if (rc < 0)

@@ -57,6 +57,9 @@ const char *options_alias(const char *aliases, unsigned n, char *buf,
 			  size_t cap);
 /* Everything of rank OPTIONS_FILE back to its default. */
 void options_forget_file(struct options *o);
+/* The same whatever is there; value NULL: back to the default. */
+int options_replace(struct options *o, int id, const char *value,
+		    enum options_from from, struct err *err);
 /* options-source.c */
 int options_read_file(struct options *o, const char *path, struct err *err);
 int options_read_env(struct options *o, char *const *env, struct err *err);

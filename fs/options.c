@@ -455,6 +455,21 @@ options_forget_file(struct options *o)
 }
 
 int
+options_replace(struct options *o, int id, const char *value,
+		enum options_from from, struct err *err)
+{
+	int rc = 0;
+
+	if (!value || from == OPTIONS_DEFAULT) {
+		set_default(o, id);
+		return 0;
+	}
+	o->from[id] = OPTIONS_DEFAULT;
+	rc = options_apply(o, &options_table[id], value, from, err);
+	return rc;
+}
+
+int
 options_init_from(struct options *o, const char *file, char *const *env,
 		  struct err *err)
 {

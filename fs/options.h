@@ -81,6 +81,13 @@ void options_help(struct buf *out); /* from the table, by group */
 /* uid= and gid=, by number or name; what is not given is left alone. */
 int options_owner(const struct options *o, uid_t *uid, gid_t *gid,
 		  struct err *err);
+/* One option as one argument ("--name=value", with "env:" or "file:" in front
+ * where it came from there), for the supervisor and its workers.  NULL: it has
+ * its default. */
+char *options_arg(const struct options *o, int id);
+/* What options_arg() made ("default:--name": it has its default), whatever is
+ * there. */
+int options_take_arg(struct options *o, const char *arg, struct err *err);
 /* Is it an option, an alias, a "no" form or another program's habit? */
 bool options_known(const char *name);
 /* Words that are for mount(8) or systemd and mean nothing to us. */

@@ -23,8 +23,8 @@
 
 struct pool {
 	char *name;
-	unsigned max;
 	pthread_mutex_t lock; /* all below */
+	unsigned max;
 	pthread_cond_t work;  /* a job came, or stopping */
 	pthread_cond_t gone;  /* threads went down */
 	struct pool_job *first, **last;
@@ -156,6 +156,15 @@ pool_add(struct pool *p, struct pool_job *job)
 		}
 	}
 	pthread_cond_signal(&p->work);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+pool_set_max(struct pool *p, unsigned max_threads)
+{
+	assert(max_threads > 0);
+	pthread_mutex_lock(&p->lock);
+	p->max = max_threads;
 	pthread_mutex_unlock(&p->lock);
 }
 

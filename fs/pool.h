@@ -15,6 +15,7 @@ struct pool_job {
 
 struct pool *pool_new(const char *name, unsigned max_threads);
 void pool_add(struct pool *p, struct pool_job *job); /* any thread; no wait */
+void pool_set_max(struct pool *p, unsigned max_threads); /* idle ones leave */
 unsigned pool_queued(struct pool *p); /* waiting + running */
 void pool_free(struct pool *p);	      /* runs what is queued, then joins */
 

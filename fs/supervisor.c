@@ -81,9 +81,9 @@ worker_argv(const struct supervisor *s)
 	argv[n++] = xstrdup(s->plan->source);
 	argv[n++] = xstrdup(s->plan->dir);
 	for (int i = 0; i < OPT_COUNT; i++) {
-		if (o->from[i] != OPTIONS_DEFAULT && o->text[i])
-			argv[n++] = xasprintf("--%s=%s", options_table[i].name,
-					      o->text[i]);
+		argv[n] = options_arg(o, i);
+		if (argv[n])
+			n++;
 	}
 	return argv;
 }
@@ -323,6 +323,12 @@ on_message(struct supervisor *s, const struct link_msg *m)
 			log_error("supervisor", "%s", m->text);
 		unmount_now(s);
 		break;
+	case LINK_OPTION:
+		options_take_arg(s->plan->opt, m->text, NULL);
+		if (logging_change(s->plan->opt, s->plan->foreground,
+				   &s->err) < 0)
+			log_error("supervisor", "%s", err_words(&s->err));
+		break;
 	case LINK_STOP:
 		s->stopping = true;
 		link_send(s->link, LINK_DRAIN, NULL, -1, -1);
@@ -340,8 +346,17 @@ on_signal(struct supervisor *s)
 
 	if (read(s->signals, &si, sizeof(si)) != sizeof(si))
 		return;
-	if (si.ssi_signo == SIGHUP)
+	if (si.ssi_signo == SIGHUP) {
+		if (!s->live)
+			return;
+		/* The log file may have been rotated. */
+		if (logging_change(s->plan->opt, s->plan->foreground,
+				   &s->err) < 0)
+			log_error("supervisor", "%s", err_words(&s->err));
+		if (s->pid)
+			link_send(s->link, LINK_RELOAD, NULL, -1, -1);
 		return;
+	}
 	if (!s->live) {
 		unmount_now(s);
 		give_up(s, "interrupted");

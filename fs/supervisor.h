@@ -15,7 +15,7 @@ struct plan {
 	const char *source;
 	const char *dir;    /* canonical mount point */
 	const char *fsname; /* as mount(8) shall show it */
-	const struct options *opt;
+	struct options *opt; /* a reload changes it */
 	bool foreground;
 	/* To the mount command, which waits for LINK_LIVE or LINK_ERROR; the
 	 * supervisor closes it. */

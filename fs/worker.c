@@ -28,6 +28,7 @@
 #include "fs/passthrough.h"
 #include "fs/logging.h"
 #include "fs/places.h"
+#include "fs/reload.h"
 #include "fs/session.h"
 
 #define START_WAIT (5 * NSEC_PER_SEC)	/* for the store, at the first start */
@@ -304,9 +305,8 @@ open_cache(struct worker *w)
 	return r;
 }
 
-/* The store has answered: everything above it. */
 static int
-build(struct worker *w)
+build_held(struct worker *w)
 {
 	struct wrap_retry_config retry = {
 		.hard = w->opt.hard,
@@ -338,6 +338,18 @@ build(struct worker *w)
 		control_ready(w->control);
 	say(LINK_PROBED, w->instance);
 	return 0;
+}
+
+/* The store has answered: everything above it. */
+static int
+build(struct worker *w)
+{
+	int r;
+
+	reload_hold(w->fs.reload);
+	r = build_held(w);
+	reload_go(w->fs.reload);
+	return r;
 }
 
 /* --- serving -------------------------------------------------------------- */
@@ -455,6 +467,11 @@ serve(struct worker *w)
 			link = -1;
 		} else if (m->kind == LINK_DRAIN) {
 			start_detached(drain_thread, w);
+		} else if (m->kind == LINK_RELOAD) {
+			struct reload_result res = { BUF_INIT, BUF_INIT };
+
+			reload_config(w->fs.reload, &res, NULL);
+			reload_result_release(&res);
 		}
 	}
 }
@@ -468,7 +485,7 @@ end_thread(void *arg)
 {
 	struct worker *w = arg;
 	struct pollfd p = { .fd = w->finished_fd, .events = POLLIN };
-	struct timespec t = ns_timespec(w->opt.drain_timeout);
+	struct timespec t = ns_timespec(w->fs.drain_timeout);
 	sigset_t all;
 
 	sigfillset(&all); /* none ends the wait */
@@ -500,6 +517,7 @@ finish(struct worker *w)
 		atomic_store(&w->fs.stopping, 1);
 		pthread_join(w->prober, NULL);
 	}
+	reload_stop(w->fs.reload);
 	if (w->up) {
 		ending = pthread_create(&ender, NULL, end_thread, w) == 0;
 		fs_ops_release(&w->fs);
@@ -536,6 +554,7 @@ finish(struct worker *w)
 static int
 parse(struct worker *w, int argc, char **argv)
 {
+	bool foreground = argc > 3 && strcmp(argv[3], "foreground") == 0;
 	int r;
 
 	if (argc < 7)
@@ -548,22 +567,17 @@ parse(struct worker *w, int argc, char **argv)
 	w->dir = argv[6];
 	/* What the supervisor has read from file and environment is in argv. */
 	r = options_init_from(&w->opt, NULL, NULL, &w->err);
-	for (int i = 7; r == 0 && i < argc; i++) {
-		char *value = strchr(argv[i], '=');
-
-		if (!value)
-			return err_set(&w->err, -EINVAL, "bad argument");
-		*value = '\0';
-		r = options_add(&w->opt, argv[i] + 2, value + 1, &w->err);
-		*value = '=';
-	}
+	for (int i = 7; r == 0 && i < argc; i++)
+		r = options_take_arg(&w->opt, argv[i], &w->err);
 	if (r == 0)
-		r = logging_start(&w->opt, strcmp(argv[3], "foreground") == 0,
-				  &w->err);
+		r = logging_start(&w->opt, foreground, &w->err);
 	if (r == 0 && w->opt.map_uid)
 		r = idmap_parse(w->opt.map_uid, &w->fs.uids, &w->err);
 	if (r == 0 && w->opt.map_gid)
 		r = idmap_parse(w->opt.map_gid, &w->fs.gids, &w->err);
+	if (r == 0)
+		w->fs.reload = reload_new(&w->fs, &w->opt, foreground,
+					  WORKER_LINK_FD);
 	return r;
 }
 
@@ -644,6 +658,7 @@ worker_main(int argc, char **argv)
 	if (code != WORKER_ENDED && code != WORKER_LEFT)
 		_exit(code); /* threads may still run */
 	table_detach(w->fs.table);
+	reload_free(w->fs.reload);
 	options_release(&w->opt);
 	idmap_release(&w->fs.uids);
 	idmap_release(&w->fs.gids);

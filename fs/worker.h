@@ -6,7 +6,7 @@
  *
  *   sharedfs --worker NUMBER foreground|daemon INSTANCE SOURCE DIR [--opt=v…]
  *
- * with two descriptors of fixed number.
+ * (options as options_arg() makes them), with two descriptors of fixed number.
  */
 #ifndef FS_WORKER_H
 #define FS_WORKER_H

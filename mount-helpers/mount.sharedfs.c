@@ -41,7 +41,6 @@ enum {
 };
 
 #define TYPE "fuse.sharedfs"
-#define STATUS_MS 5000
 
 struct call {
 	const char *prog; /* our own name, for messages */
@@ -162,7 +161,7 @@ each_option(const char *list,
 struct split {
 	const struct call *c;
 	struct buf pass;  /* for sharedfs */
-	struct buf fixed; /* of these: what remount can't change */
+	struct buf fixed; /* of these: what the daemon has to change */
 	/* Of the mount that is remounted: mount(8) hands back what the kernel
 	 * shows of it (user_id=0 and so on); NULL: none. */
 	const char *kernels;
@@ -258,57 +257,28 @@ find_ours(const struct call *c, const char *dir, struct mount_entry *out)
 
 /* --- mount ------------------------------------------------------------ */
 
-struct difference {
-	json_t *running;
-	struct buf words;
-};
-
-static void
-compare(void *arg, const char *name, const char *value)
-{
-	struct difference *d = arg;
-	const char *now = json_string_value(json_object_get(d->running, name));
-
-	if (strcmp(value ? value : "", now ? now : "") != 0)
-		buf_addf(&d->words, "%s%s (is %s)", d->words.len ? ", " : "",
-			 name, now ? now : "not set");
-}
-
-/* Options that were named and are not what the mount runs with: remount can't
- * change them, and to say nothing would be a lie. */
+/* Options that were named: changes what can change, or with dry says whether
+ * all can.  To take them without a word and do nothing would be a lie. */
 static bool
-all_as_they_are(const struct call *c, const struct mount_entry *m,
-		const char *list)
+change_options(const struct call *c, const struct mount_entry *m,
+	       const char *list, bool dry)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
-	struct difference d = {.words = BUF_INIT};
-	json_t *status = NULL;
 	struct options o;
-	bool same;
+	int r;
 
 	if (!*list)
 		return true;
-	if (client_ask(m, "status", STATUS_MS, &status, &err) < 0) {
-		words(c, "%s: cannot ask the mount for its options: %s",
-		      m->target, err_words(&err));
-		return false;
-	}
-	d.running = json_object_get(status, "options");
-	if (options_init(&o, NULL) == 0) {
-		/* options_good() has looked at the list. */
-		if (options_add_list(&o, list, NULL) == 0)
-			options_each_set(&o, compare, &d);
+	r = options_init(&o, &err);
+	if (r == 0) {
+		r = options_add_list(&o, list, &err);
+		if (r == 0)
+			r = client_change(m, &o, dry, &err);
 		options_release(&o);
 	}
-	same = d.words.len == 0;
-	if (!same)
-		words(c,
-		      "%s: cannot be changed on a live mount: %s; unmount and "
-		      "mount again",
-		      m->target, d.words.s);
-	buf_release(&d.words);
-	json_decref(status);
-	return same;
+	if (r < 0)
+		words(c, "%s: %s", m->target, err_words(&err));
+	return r == 0;
 }
 
 static int
@@ -324,11 +294,12 @@ remount(const struct call *c, const struct mount_entry *m,
 		{"noatime", MS_NOATIME},   {"nodiratime", MS_NODIRATIME},
 		{"relatime", MS_RELATIME},
 	};
+	const char *list = s->fixed.len ? s->fixed.s : "";
 	unsigned long flags = MS_REMOUNT;
 	size_t i;
 	int rc;
 
-	if (!all_as_they_are(c, m, s->fixed.len ? s->fixed.s : ""))
+	if (!change_options(c, m, list, true))
 		return EX_FAILED;
 	/* A plain remount would drop every flag that it does not name. */
 	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
@@ -342,7 +313,7 @@ remount(const struct call *c, const struct mount_entry *m,
 				  : strerror(rc));
 		return EX_FAILED;
 	}
-	return EX_OK;
+	return change_options(c, m, list, false) ? EX_OK : EX_FAILED;
 }
 
 static int

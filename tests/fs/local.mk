@@ -17,6 +17,7 @@ shell_tests += \
 	tests/fs/mount.sh \
 	tests/fs/store-down.sh \
 	tests/fs/passthrough.sh \
+	tests/fs/reload.sh \
 	tests/fs/unsent.sh \
 	tests/fs/user.sh \
 	$(NULL)

@@ -117,8 +117,11 @@ findmnt -no OPTIONS -M "$dir" | grep -q '^rw,nosuid,nodev' ||
 exec 8>"$dir/open"
 expect 32 "open for writing" mount -o remount,ro "$dir"
 exec 8>&-
-expect 32 "actimeo (is 1)" mount -o remount,ro,actimeo=7 "$dir"
+expect 32 "umask=077 (is 022)" mount -o remount,ro,actimeo=7,umask=077 "$dir"
 findmnt -no OPTIONS -M "$dir" | grep -q '^rw,' || fail "half a remount"
+same "half a remount: actimeo" "$(status_field "$dir" options.actimeo)" 1
+mount -o remount,rw,actimeo=7 "$dir"
+same "[R.4] remounted: actimeo" "$(status_field "$dir" options.actimeo)" 7
 mount -o "remount,rw,actimeo=1s,$opts" "$dir"
 expect 32 "no sharedfs" mount.sharedfs "$source" "$work/other" -o remount,ro
 
