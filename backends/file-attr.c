@@ -3,10 +3,11 @@
  * Attributes and versions of the file store.
  *
  * The data version is inode, size, mtime and ctime.  Every write moves the
- * ctime, and nobody can set it back; but two writes within one tick of a
- * coarse clock may share it.  So, unless probe() has seen that they don't, a
- * version younger than 2 s is marked BE_ATTR_RACY (rule 9): what is read under
- * it is looked for again.
+ * ctime, and nobody can set it back; but the kernel moves it before it copies
+ * the bytes, and two writes within one tick of a coarse clock may share it.  So
+ * a version younger than 2 s is marked BE_ATTR_RACY (rule 9): what is read under
+ * it is looked for again.  What a call of ours has just made needs no such mark
+ * where probe() has seen that no two changes share a ctime.
  */
 #include <config.h>
 
@@ -83,12 +84,9 @@ attr_of(struct file *f, const struct statx *st, struct be_attr *out)
 		     (unsigned)out->ctime.tv_nsec);
 	be_ver_set(&out->ver, ver, n);
 	out->aver = aver_of(out);
-	if (!f->precise) {
-		int64_t now = timespec_ns(clock_wall()) + f->skew_ns;
-
-		if (timespec_ns(out->ctime) > now - RACY_NS)
-			out->flags |= BE_ATTR_RACY;
-	}
+	if (timespec_ns(out->ctime) >
+	    timespec_ns(clock_wall()) + f->skew_ns - RACY_NS)
+		out->flags |= BE_ATTR_RACY;
 }
 
 static int
@@ -115,6 +113,16 @@ int
 file_stat_fd(struct file *f, int fd, struct be_attr *out)
 {
 	return stat_at(f, fd, "", out);
+}
+
+int
+file_stat_own(struct file *f, int dir, const char *base, struct be_attr *out)
+{
+	int ret = stat_at(f, dir, base, out);
+
+	if (f->precise)
+		out->flags &= ~BE_ATTR_RACY;
+	return ret;
 }
 
 /* A path that means just the inode behind a descriptor, O_PATH or not. */

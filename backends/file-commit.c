@@ -371,7 +371,7 @@ file_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 	if (ret == 0 && fresh)
 		ret = file_sync_dir(&call.at);
 	if (ret == 0)
-		ret = file_stat_fd(call.f, fd, out);
+		ret = file_stat_own(call.f, fd, "", out);
 	if (ret == 0)
 		return 0;
 	if (fresh) /* ours, and not what was promised */

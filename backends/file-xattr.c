@@ -178,6 +178,6 @@ file_setxattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	    is_done(&s, name, value, len))
 		ret = 0;
 	if (ret == 0)
-		ret = file_stat_fd(s.call.f, s.fd, out);
+		ret = file_stat_own(s.call.f, s.fd, "", out);
 	return ret ? file_fail(s.call.f, ctx, ret, "setxattr", path) : 0;
 }

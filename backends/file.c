@@ -183,7 +183,7 @@ file_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 		return ret;
 	ret = file_set(c.f, &c.at, mask, attr);
 	if (ret == 0)
-		ret = file_stat(c.f, &c.at, out);
+		ret = file_stat_own(c.f, c.at.dir, c.at.base, out);
 	return ret ? file_fail(c.f, ctx, ret, "setattr", path) : 0;
 }
 
@@ -197,7 +197,7 @@ made(struct file_call *c, struct be_ctx *ctx, const char *call,
 	int ret = file_set_new(c->f, ctx, &c->at, attr);
 
 	if (ret == 0)
-		ret = file_stat(c->f, &c->at, out);
+		ret = file_stat_own(c->f, c->at.dir, c->at.base, out);
 	return ret ? file_fail(c->f, ctx, ret, call, path) : 0;
 }
 
@@ -329,7 +329,7 @@ file_link(struct backend *be, struct be_ctx *ctx, const char *from,
 	    file_stat(c.f, &dst, &b) == 0 && a.ino == b.ino)
 		ret = 0;
 	if (ret == 0)
-		ret = file_stat(c.f, &dst, out);
+		ret = file_stat_own(c.f, dst.dir, dst.base, out);
 	return ret ? file_fail(c.f, ctx, ret, "link", to) : 0;
 }
 
@@ -422,7 +422,7 @@ file_rename(struct backend *be, struct be_ctx *ctx, const char *from,
 	if (ret == 0 && mask)
 		ret = file_set(c.f, &dst, mask, attr);
 	if (ret == 0)
-		ret = file_stat(c.f, &dst, out);
+		ret = file_stat_own(c.f, dst.dir, dst.base, out);
 	return ret ? file_fail(c.f, ctx, ret, "rename", to) : 0;
 }
 

@@ -366,7 +366,9 @@ rewriter(void *arg)
 	return NULL;
 }
 
-/* C1, B7: what is told under one version are the same bytes. */
+/* C1, B7: what is told under one version are the same bytes, unless it is told
+ * that the version is too young for that: a write() moves ctime before it
+ * copies its bytes. */
 static void
 fetch_of_a_busy_file(void **state)
 {
@@ -378,10 +380,6 @@ fetch_of_a_busy_file(void **state)
 	uint64_t got;
 	pthread_t t;
 
-	if (!file_of(f->be)->precise) {
-		print_message("the clock of this directory is too coarse\n");
-		skip();
-	}
 	put_real(f, "busy", "", 0644);
 	assert_int_equal(truncate(real_path(f, "busy"), 20000), 0);
 	pthread_create(&t, NULL, rewriter, f);
@@ -396,10 +394,10 @@ fetch_of_a_busy_file(void **state)
 		}
 		ret = be_read(f->be, &f->ctx, "busy", &a.ver, 0, 20000, &s2,
 			      &got);
-		if (ret == 0)
-			assert_memory_equal(one, two, 20000);
-		else
+		if (ret < 0)
 			assert_int_equal(ret, -ESTALE);
+		else if (!(a.flags & BE_ATTR_RACY))
+			assert_memory_equal(one, two, 20000);
 	}
 	pthread_join(t, NULL);
 	assert_int_equal(
@@ -451,7 +449,6 @@ young_versions_are_racy(void **state)
 	struct be_attr a;
 
 	put_real(f, "f", "x", 0644);
-	file_of(f->be)->precise = false;
 	assert_int_equal(be_getattr(f->be, &f->ctx, "f", BE_HINT_NONE, &a), 0);
 	assert_true(a.flags & BE_ATTR_RACY);
 	/* The ctime counts: an old mtime can be made. */
@@ -460,6 +457,16 @@ young_versions_are_racy(void **state)
 			 0);
 	assert_int_equal(be_getattr(f->be, &f->ctx, "f", BE_HINT_NONE, &a), 0);
 	assert_true(a.flags & BE_ATTR_RACY);
+	/* What we did ourselves needs only a fine clock. */
+	for (int precise = 0; precise < 2; precise++) {
+		file_of(f->be)->precise = precise;
+		a.mode = 0600;
+		assert_int_equal(be_setattr(f->be, &f->ctx, "f",
+					    &(struct be_cond){.pre = BE_ANY},
+					    NULL, BE_SET_MODE, &a, &a),
+				 0);
+		assert_int_equal(!(a.flags & BE_ATTR_RACY), precise);
+	}
 	/* The store's clock is what counts, not ours. */
 	file_of(f->be)->skew_ns = INT64_C(10000000000);
 	assert_int_equal(be_getattr(f->be, &f->ctx, "f", BE_HINT_NONE, &a), 0);
