@@ -66,13 +66,11 @@ struct flight {
 struct content {
 	struct cache *c;
 	UT_hash_handle hh; /* in cache.contents by path, while `current` */
-	TAILQ_ENTRY(content) idle;
-	unsigned refs;	 /* cache.lock; handles, jobs and the idle list */
+	TAILQ_ENTRY(content) link; /* in *list */
+	unsigned refs;	 /* cache.lock; handles, jobs and the list */
 	unsigned handles; /* cache.lock */
 	bool current;	 /* cache.lock: in the table: what a new open gets */
-	bool is_idle;	 /* cache.lock */
-	bool is_orphan;	 /* cache.lock: restored, no handle has come yet */
-	bool is_mapped;	 /* cache.lock: closed, but a mapping may write it */
+	struct content_list *list; /* cache.lock: the one that keeps it */
 	uint64_t drained; /* cache.lock: the round that tried it */
 
 	pthread_mutex_t lock; /* protects everything below */
@@ -187,10 +185,10 @@ struct cache {
 	struct lent *listings;
 	struct lent_list listing_lru;
 	struct content *contents; /* by path */
-	struct content_list idle;
+	struct content_list idle; /* partly fetched, for the next open */
 	unsigned nidle;
-	struct content_list orphans;
-	struct content_list mapped;
+	struct content_list orphans; /* restored, no handle has come yet */
+	struct content_list mapped;  /* closed, but a mapping may write it */
 	pthread_t keeper; /* looks at them; started with the first */
 	bool has_keeper;
 	pthread_cond_t keeper_cond;
@@ -326,7 +324,7 @@ void expose_sent_locked(struct content *k);
 /* The last handle is gone: may the bytes still change?  false: they are
  * still, and fd is read-only. */
 bool expose_may_change_locked(struct content *k);
-void expose_watch(struct content *k); /* until they are still */
+void expose_watch_locked(struct content *k); /* cache.lock; until they are still */
 void expose_stop(struct cache *c);
 void expose_free(struct content *k);
 
@@ -341,8 +339,10 @@ void content_journal_locked(struct content *k, enum journal_state state,
 void content_settled_locked(struct content *k);
 /* Dirty ranges and size changed: for a next worker. */
 void content_log_locked(struct content *k, uint64_t off, uint64_t len);
-/* No list keeps it any more; drops that list's reference. */
-void content_unlist_locked(struct content *k); /* cache.lock */
+/* One list of the cache may keep a content that no handle holds, with a
+ * reference of its own.  The caller has one too.  cache.lock. */
+void content_list_locked(struct content *k, struct content_list *list);
+void content_unlist_locked(struct content *k);
 /* What is unsent when the last handle goes: kept and listed. */
 void content_failed(struct content *k);
 

@@ -112,9 +112,8 @@ drop_idle(struct cache *c)
 		cache_lock(c);
 		k = TAILQ_FIRST(&c->idle);
 		if (k) {
-			TAILQ_REMOVE(&c->idle, k, idle);
-			k->is_idle = false;
-			c->nidle--;
+			content_get_locked(k);
+			content_unlist_locked(k);
 			content_detach_locked(k);
 		}
 		cache_unlock(c);
@@ -131,7 +130,8 @@ leave_unsent(struct cache *c, struct content_list *list)
 	struct content *k;
 
 	while ((k = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, k, idle);
+		TAILQ_REMOVE(list, k, link); /* its reference is ours now */
+		k->list = NULL;
 		pthread_mutex_lock(&k->lock);
 		free(k->private_name);
 		k->private_name = NULL;
@@ -204,7 +204,7 @@ pending_all(struct cache *c, struct pending *p)
 	cache_lock(c);
 	for (k = c->contents; k; k = k->hh.next)
 		pending_one(k, p);
-	TAILQ_FOREACH(k, &c->failed, idle)
+	TAILQ_FOREACH(k, &c->failed, link)
 		pending_one(k, p);
 	cache_unlock(c);
 }
@@ -252,7 +252,7 @@ next_unsent(struct cache *c, uint64_t round)
 		if (k->drained != round && content_unsent(k))
 			found = k;
 	}
-	TAILQ_FOREACH(k, &c->failed, idle)
+	TAILQ_FOREACH(k, &c->failed, link)
 	{
 		if (!found && k->drained != round && content_unsent(k))
 			found = k;

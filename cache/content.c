@@ -40,18 +40,22 @@ content_unlist_locked(struct content *k)
 {
 	struct cache *c = k->c;
 
-	if (k->is_idle) {
-		TAILQ_REMOVE(&c->idle, k, idle);
-		c->nidle--;
-	} else if (k->is_orphan) {
-		TAILQ_REMOVE(&c->orphans, k, idle);
-	} else if (k->is_mapped) {
-		TAILQ_REMOVE(&c->mapped, k, idle);
-	} else {
+	if (!k->list)
 		return;
-	}
-	k->is_idle = k->is_orphan = k->is_mapped = false;
+	TAILQ_REMOVE(k->list, k, link);
+	c->nidle -= k->list == &c->idle;
+	k->list = NULL;
 	k->refs--; /* never the last: the caller has one */
+}
+
+void
+content_list_locked(struct content *k, struct content_list *list)
+{
+	content_unlist_locked(k);
+	TAILQ_INSERT_TAIL(list, k, link);
+	k->c->nidle += list == &k->c->idle;
+	k->list = list;
+	k->refs++;
 }
 
 static void

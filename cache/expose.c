@@ -365,7 +365,7 @@ next_mapped(struct cache *c, uint64_t round)
 {
 	struct content *k;
 
-	TAILQ_FOREACH(k, &c->mapped, idle)
+	TAILQ_FOREACH(k, &c->mapped, link)
 	{
 		if (k->drained != round) {
 			k->drained = round;
@@ -388,7 +388,9 @@ look_again(struct content *k)
 			 k->path);
 	cache_lock(c);
 	pthread_mutex_lock(&k->lock);
-	if (k->is_mapped && !content_unsent_locked(k) &&
+	/* An open() that has found k will write to its fd: two references are
+	 * the list's and ours. */
+	if (k->list == &c->mapped && k->refs == 2 && !content_unsent_locked(k) &&
 	    !expose_may_change_locked(k)) {
 		still = true;
 		publish = k->current && content_publish_begin_locked(k);
@@ -427,20 +429,14 @@ keeper(void *arg)
 }
 
 void
-expose_watch(struct content *k)
+expose_watch_locked(struct content *k)
 {
 	struct cache *c = k->c;
 
-	cache_lock(c);
-	if (!k->is_mapped) {
-		TAILQ_INSERT_TAIL(&c->mapped, k, idle);
-		content_get_locked(k);
-		k->is_mapped = true;
-	}
+	content_list_locked(k, &c->mapped);
 	if (!c->has_keeper)
 		c->has_keeper = pthread_create(&c->keeper, NULL, keeper, c) ==
 				0;
-	cache_unlock(c);
 }
 
 void

@@ -467,8 +467,7 @@ content_failed(struct content *k)
 
 	cache_lock(c);
 	content_detach_locked(k);
-	content_get_locked(k);
-	TAILQ_INSERT_TAIL(&c->failed, k, idle);
+	content_list_locked(k, &c->failed);
 	cache_unlock(c);
 	atomic_fetch_add(&c->failed_files, 1);
 	log_error("cache",
@@ -488,14 +487,11 @@ idle_keep_locked(struct content *k, struct content **drop)
 {
 	struct cache *c = k->c;
 
-	TAILQ_INSERT_TAIL(&c->idle, k, idle);
-	content_get_locked(k);
-	k->is_idle = true;
-	if (++c->nidle > IDLE_MAX) {
+	content_list_locked(k, &c->idle);
+	if (c->nidle > IDLE_MAX) {
 		*drop = TAILQ_FIRST(&c->idle);
-		TAILQ_REMOVE(&c->idle, *drop, idle);
-		(*drop)->is_idle = false;
-		c->nidle--;
+		content_get_locked(*drop);
+		content_unlist_locked(*drop);
 		content_detach_locked(*drop);
 	}
 }
@@ -505,7 +501,7 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 {
 	struct content *k = cf->k, *drop = NULL;
 	struct cache *c = k->c;
-	bool last, sole, publish = false, failed = false, watch = false;
+	bool last, sole, publish = false, failed = false;
 	int ret = 0;
 
 	/* Normally nothing: FLUSH came before.  Each round sends all there is
@@ -528,12 +524,12 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 		failed = sole || ret < 0;
 	} else if (last && sole && k->exposed_rw && !k->unlinked &&
 		   expose_may_change_locked(k)) {
-		watch = true;
+		expose_watch_locked(k);
 	} else if (last && k->current && !k->unlinked && !k->racy) {
 		if (sole)
 			k->exposed = false;
 		publish = sole && content_publish_begin_locked(k);
-		if (!publish && k->fd >= 0 && !k->is_idle)
+		if (!publish && k->fd >= 0 && !k->list)
 			idle_keep_locked(k, &drop);
 	} else if (sole && k->racy) {
 		content_detach_locked(k);
@@ -542,8 +538,6 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 	cache_unlock(c);
 	if (failed)
 		content_failed(k);
-	if (watch)
-		expose_watch(k);
 	if (publish)
 		content_publish(k);
 	if (drop)

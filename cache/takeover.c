@@ -121,11 +121,11 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 	k->lost = r->state == JOURNAL_JOINING; /* its close() must fail */
 	cache_lock(c);
 	content_insert_locked(k);
-	TAILQ_INSERT_TAIL(&c->orphans, k, idle); /* takes the reference */
-	k->is_orphan = true;
+	content_list_locked(k, &c->orphans);
 	cache_unlock(c);
 	log_info("cache", "\"%s\": %llu bytes taken over", k->path,
 		 (unsigned long long)k->attr.size);
+	content_put(k);
 }
 
 void
@@ -137,7 +137,7 @@ cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
 
 	journal_scan(c->store, take_one, &t);
 	/* Not while the journal is being read. */
-	TAILQ_FOREACH(k, &c->orphans, idle)
+	TAILQ_FOREACH(k, &c->orphans, link)
 	{
 		pthread_mutex_lock(&k->lock);
 		content_journal_locked(k, k->lost ? JOURNAL_JOINING :

@@ -47,3 +47,11 @@ tests_bin_cache_data_test_SOURCES = tests/cache/cache-data-test.c \
 	tests/cache/store-box.c tests/cache/store-box.h
 tests_bin_cache_data_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_cache_data_test_LDADD = $(unit_ldadd)
+
+unit_tests += tests/bin/expose-test
+tests_bin_expose_test_SOURCES = tests/cache/expose-test.c \
+	tests/cache/gate.c tests/cache/gate.h \
+	tests/cache/nodes.c tests/cache/nodes.h \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_expose_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_expose_test_LDADD = $(unit_ldadd)
