@@ -1,4 +1,5 @@
 dist_man_MANS += \
+	docs/migrate-local-uploads.8 \
 	docs/mount.sharedfs.8 \
 	docs/sharedfs.8 \
 	$(NULL)
@@ -8,6 +9,7 @@ EXTRA_DIST += \
 	docs/cache-format.md \
 	docs/errno.md \
 	docs/locking.md \
+	docs/migration.md \
 	docs/semantics.md \
 	examples/docker.service.d-sharedfs.conf \
 	examples/fstab \

@@ -20,3 +20,21 @@ install-exec-hook:
 	done
 uninstall-hook:
 	cd '$(DESTDIR)$(mounthelperdir)' && rm -f $(mount_links)
+
+sbin_PROGRAMS += migrate-local-uploads
+migrate_local_uploads_SOURCES = \
+	mount-helpers/migrate-args.c \
+	mount-helpers/migrate-entry.c \
+	mount-helpers/migrate-journal.c \
+	mount-helpers/migrate-local-uploads.c \
+	mount-helpers/migrate-pass.c \
+	mount-helpers/migrate-preflight.c \
+	mount-helpers/migrate-priv.h \
+	mount-helpers/migrate-put.c \
+	mount-helpers/migrate-report.c \
+	mount-helpers/migrate-source.c \
+	mount-helpers/migrate-tree.c mount-helpers/migrate-tree.h \
+	mount-helpers/migrate-verify.c \
+	$(NULL)
+migrate_local_uploads_LDADD = $(LIB_FS) $(LIB_BACKENDS) $(LIBS_BACKENDS) \
+	$(MOUNT_LIBS)

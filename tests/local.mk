@@ -14,6 +14,7 @@ include $(srcdir)/tests/backends/local.mk
 include $(srcdir)/tests/cache/local.mk
 include $(srcdir)/tests/fs/local.mk
 include $(srcdir)/tests/fault/local.mk
+include $(srcdir)/tests/migrate/local.mk
 include $(srcdir)/tests/model/local.mk
 include $(srcdir)/tests/fuzz/local.mk
 include $(srcdir)/tests/interop/local.mk

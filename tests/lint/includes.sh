@@ -14,7 +14,7 @@ breaches()
 		may["backends"] = " backends common "
 		may["cache"] = " cache backends common "
 		may["fs"] = " fs cache backends common "
-		may["mount-helpers"] = " mount-helpers fs common "
+		may["mount-helpers"] = " mount-helpers fs backends common "
 		may["bench"] = " bench fs common "
 	}
 	FNR == 1 {

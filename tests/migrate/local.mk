@@ -1,0 +1,5 @@
+shell_tests += \
+	tests/migrate/bad-input.sh \
+	tests/migrate/bulk.sh \
+	$(NULL)
+EXTRA_DIST += tests/migrate/tree.sh
