@@ -134,9 +134,9 @@ pages_hash(const struct be_ver *v)
 	return v->len ? XXH3_64bits(v->b, v->len) | 1 : 0;
 }
 
-void
-attr_install(struct cache *c, const char *path, const struct be_attr *a,
-	     uint64_t asked)
+static void
+install(struct cache *c, const char *path, const struct be_attr *a,
+	uint64_t asked)
 {
 	struct aent *e;
 	bool tell = false;
@@ -160,16 +160,6 @@ attr_install(struct cache *c, const char *path, const struct be_attr *a,
 		e->until_ns = now + c->cfg.negative_ns;
 		goto out;
 	}
-	if (a->flags & BE_ATTR_PARTIAL) {
-		/* From a listing: confirms what is known, tells nothing new. */
-		if (e && e->attr.mode != 0 && a->aver != 0 &&
-		    e->attr.aver == a->aver && e->attr.size == a->size)
-			e->until_ns = now + c->cfg.actimeo_ns;
-		else if (e && e->attr.mode != 0 &&
-			 !be_ver_equal(&e->attr.ver, &a->ver))
-			e->until_ns = 0;
-		goto out;
-	}
 	e = obtain_locked(c, path);
 	if (e->pages && e->pages != pages_hash(&a->ver)) {
 		tell = true;
@@ -181,6 +171,60 @@ out:
 	cache_unlock(c);
 	if (tell && c->cfg.changed)
 		c->cfg.changed(c->cfg.arg, path, true);
+}
+
+/* The table on disk, where listings tell versions and not all attributes. */
+static struct attr_table *
+table_of(const struct cache *c)
+{
+	return c->be->caps.random_write ? NULL : c->table;
+}
+
+/* What a listing tells confirms what is known, and is nothing new.  true: no
+ * more is to be done; false: somebody else may know the rest. */
+static bool
+confirm(struct cache *c, const char *path, const struct be_attr *a,
+	uint64_t asked)
+{
+	struct aent *e;
+	bool done = true;
+
+	cache_lock(c);
+	if (!epoch_holds_locked(c, path, asked))
+		goto out; /* C9 */
+	e = find_locked(c, path);
+	if (e && e->attr.mode != 0 && a->aver != 0 &&
+	    e->attr.aver == a->aver && e->attr.size == a->size) {
+		e->until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+		goto out;
+	}
+	/* A directory has no version that could have changed. */
+	if (e && e->attr.mode != 0 &&
+	    !(S_ISDIR(a->mode) && S_ISDIR(e->attr.mode)) &&
+	    !be_ver_equal(&e->attr.ver, &a->ver))
+		e->until_ns = 0;
+	done = a->aver == 0;
+out:
+	cache_unlock(c);
+	return done;
+}
+
+void
+attr_install(struct cache *c, const char *path, const struct be_attr *a,
+	     uint64_t asked)
+{
+	struct attr_table *table = table_of(c);
+	struct be_attr full;
+
+	if (a && (a->flags & BE_ATTR_PARTIAL)) {
+		if (!confirm(c, path, a, asked) && table &&
+		    attr_table_get(table, path, a, &full))
+			install(c, path, &full, asked);
+		return;
+	}
+	if (a && table)
+		attr_table_put(table, path, a);
+	install(c, path, a, asked);
 }
 
 void
@@ -285,7 +329,13 @@ int
 attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	 struct be_attr *out, int64_t *until_ns)
 {
-	enum be_hint hint = BE_HINT_NONE;
+	return attr_get_as(c, ctx, path, BE_HINT_NONE, out, until_ns);
+}
+
+int
+attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
+	    enum be_hint hint, struct be_attr *out, int64_t *until_ns)
+{
 	struct be_attr a;
 	uint64_t asked;
 	int ret;
@@ -299,7 +349,7 @@ attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	ret = must_not_block(ctx);
 	if (ret < 0)
 		return ret;
-	if (attr_peek(c, path, &a))
+	if (hint == BE_HINT_NONE && attr_peek(c, path, &a))
 		hint = S_ISDIR(a.mode) ? BE_HINT_DIR : BE_HINT_FILE;
 	ret = be_getattr(c->be, &ctx->be, path, hint, &a);
 	if (ret == -ENOENT && hint != BE_HINT_NONE)

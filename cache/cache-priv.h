@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+#include "cache/attr-table.h"
 #include "cache/cache.h"
 #include "cache/journal.h"
 #include "cache/store.h"
@@ -177,6 +178,7 @@ struct cache {
 	struct cache_config cfg;
 	struct backend *be;
 	struct store *store;
+	struct attr_table *table; /* NULL: none is wanted */
 	struct keys keys;
 
 	pthread_mutex_t lock;
@@ -255,6 +257,9 @@ void attr_free_all(struct cache *c);
 /* Attributes now, asked for if need be. */
 int attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	     struct be_attr *out, int64_t *until_ns);
+/* The same of what a listing has just shown to be such a thing. */
+int attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
+		enum be_hint hint, struct be_attr *out, int64_t *until_ns);
 /* Attributes of something that is to be made by this caller. */
 void attr_new(struct cache *c, struct cache_ctx *ctx, const char *path,
 	      mode_t mode, struct be_attr *a);

@@ -7,11 +7,23 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+
+/* What attributes depend on beside the object. */
+static uint64_t
+defaults_of(const struct cache_config *cfg, const struct backend *be)
+{
+	_cleanup_free_ char *s =
+		xasprintf("%s %lu %lu %lo", be->id, (unsigned long)cfg->uid,
+			  (unsigned long)cfg->gid, (unsigned long)cfg->umask);
+
+	return XXH3_64bits(s, strlen(s));
+}
 
 int
 cache_new(const struct cache_config *cfg, struct backend **be,
@@ -38,6 +50,9 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	if (!c->cfg.whole_max)
 		c->cfg.whole_max = FETCH_MAX;
 	c->be = steal_ptr(be);
+	if (cfg->attr_table)
+		c->table = attr_table_new(c->store, cfg->attr_table,
+					  defaults_of(cfg, c->be));
 	pthread_mutex_init(&c->lock, NULL);
 	keys_init(&c->keys);
 	TAILQ_INIT(&c->attr_lru);
@@ -158,6 +173,7 @@ cache_free(struct cache *c)
 	leave_unsent(c, &c->orphans);
 	listing_free_all(c);
 	attr_free_all(c);
+	attr_table_free(c->table);
 	store_free(c->store);
 	backend_free(c->be);
 	keys_release(&c->keys);

@@ -224,6 +224,7 @@ struct crowd {
 	struct cache_ctx ctx;
 	char *dir;
 	char **names;
+	enum be_hint *hints;
 	size_t n;
 	atomic_size_t next;
 	atomic_uint refs;
@@ -240,6 +241,7 @@ crowd_put(struct crowd *w)
 	for (size_t i = 0; i < w->n; i++)
 		free(w->names[i]);
 	free(w->names);
+	free(w->hints);
 	free(w->dir);
 	free((void *)(uintptr_t)w->ctx.be.groups);
 	pthread_cond_destroy(&w->cond);
@@ -262,7 +264,7 @@ crowd_work(void *arg)
 		struct be_attr a;
 		int64_t until;
 
-		attr_get(w->c, &ctx, path, &a, &until);
+		attr_get_as(w->c, &ctx, path, w->hints[i], &a, &until);
 		free(path);
 	}
 	pthread_mutex_lock(&w->lock);
@@ -304,6 +306,7 @@ cache_prefetch_attrs(struct cache *c, struct cache_ctx *ctx, const char *path,
 				   NULL;
 	w->dir = xstrdup(path);
 	w->names = xcalloc(n, sizeof(*w->names));
+	w->hints = xcalloc(n, sizeof(*w->hints));
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->cond, NULL);
 	for (size_t i = from; i < l->n && i < from + n; i++) {
@@ -313,8 +316,12 @@ cache_prefetch_attrs(struct cache *c, struct cache_ctx *ctx, const char *path,
 		cache_lock(c);
 		ask = attr_find_locked(c, p, &a, &until) == -EAGAIN;
 		cache_unlock(c);
-		if (ask)
-			w->names[w->n++] = xstrdup(l->v[i].name);
+		if (!ask)
+			continue;
+		/* What was listed is there as such: half the questions. */
+		w->hints[w->n] = S_ISDIR(l->v[i].mode) ? BE_HINT_DIR :
+							 BE_HINT_FILE;
+		w->names[w->n++] = xstrdup(l->v[i].name);
 	}
 	helpers = !c->cfg.run || w->n < 2  ? 0 :
 		  w->n - 1 < ASKERS_MAX ? w->n - 1 :

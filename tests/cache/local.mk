@@ -55,3 +55,8 @@ tests_bin_expose_test_SOURCES = tests/cache/expose-test.c \
 	tests/cache/store-box.c tests/cache/store-box.h
 tests_bin_expose_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_expose_test_LDADD = $(unit_ldadd)
+unit_tests += tests/bin/attr-table-test
+tests_bin_attr_table_test_SOURCES = tests/cache/attr-table-test.c \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_attr_table_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_attr_table_test_LDADD = $(unit_ldadd)

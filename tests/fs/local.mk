@@ -36,6 +36,7 @@ shell_tests += \
 	tests/fs/https.sh \
 	tests/fs/nginx.sh \
 	tests/fs/requests.sh \
+	tests/fs/list-requests.sh \
 	tests/fs/seen-at-once.sh \
 	tests/fs/sqlite.sh \
 	$(NULL)

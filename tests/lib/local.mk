@@ -30,5 +30,6 @@ EXTRA_DIST += \
 	tests/lib/packages.sh \
 	tests/lib/rgw \
 	tests/lib/s3req \
+	tests/lib/s3many \
 	tests/lib/unit.h \
 	$(NULL)
