@@ -128,6 +128,23 @@ attr_peek(struct cache *c, const char *path, struct be_attr *out)
 	return found;
 }
 
+/* A version that this node made itself, or that was old enough when it was
+ * first seen, does not become too young by being seen again. */
+static bool
+is_trusted(const struct be_attr *known, const struct be_ver *ver)
+{
+	return known->mode != 0 && !(known->flags & BE_ATTR_RACY) &&
+	       be_ver_equal(&known->ver, ver);
+}
+
+bool
+attr_trusted(struct cache *c, const char *path, const struct be_ver *ver)
+{
+	struct be_attr known;
+
+	return attr_peek(c, path, &known) && is_trusted(&known, ver);
+}
+
 static uint64_t
 pages_hash(const struct be_ver *v)
 {
@@ -139,7 +156,7 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 	uint64_t asked)
 {
 	struct aent *e;
-	bool tell = false;
+	bool tell = false, known;
 	int64_t now = clock_mono_ns();
 
 	cache_lock(c);
@@ -165,7 +182,10 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 		tell = true;
 		e->pages = 0;
 	}
+	known = is_trusted(&e->attr, &a->ver);
 	e->attr = *a;
+	if (known)
+		e->attr.flags &= ~BE_ATTR_RACY;
 	e->until_ns = now + c->cfg.actimeo_ns;
 out:
 	cache_unlock(c);

@@ -239,6 +239,8 @@ int attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
 		     int64_t *until_ns);
 /* What an earlier answer said, however old; false: nothing. */
 bool attr_peek(struct cache *c, const char *path, struct be_attr *out);
+/* Is it the version that such an answer named, old enough to be believed? */
+bool attr_trusted(struct cache *c, const char *path, const struct be_ver *ver);
 /* An answer (a == NULL: absent); asked: epoch_now() before the question.  Tells cfg.changed
  * when the bytes differ from those the kernel may have. */
 void attr_install(struct cache *c, const char *path, const struct be_attr *a,

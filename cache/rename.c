@@ -68,8 +68,9 @@ look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
 	} else {
 		b->known = attr_peek(c, from, &b->attr);
 	}
-	if (b->known && (!S_ISREG(b->attr.mode) ||
-			 (b->attr.flags & BE_ATTR_RACY)))
+	if (b->known &&
+	    (!S_ISREG(b->attr.mode) || ((b->attr.flags & BE_ATTR_RACY) &&
+					!attr_trusted(c, from, &b->attr.ver))))
 		b->known = false;
 }
 
