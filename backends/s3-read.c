@@ -15,6 +15,7 @@
 
 #define READ_PIECE (8u * 1024 * 1024) /* of a long read, in parallel */
 #define READ_PIECES 4		      /* bound of the memory they wait in */
+#define BAD_BYTES_TRIES 4
 
 /* --- a whole file ----------------------------------------------------------------- */
 
@@ -90,24 +91,24 @@ static int
 taker_check(struct taker *t, struct be_ctx *ctx)
 {
 	uint64_t want = t->head->size < t->max ? t->head->size : t->max;
-	/* Wrong bytes that come again and again are not passing. */
-	bool later = ctx->attempt < 3;
+	bool wrong_sum, later;
 
 	if (t->off != want)
 		return be_fail(ctx, -EIO, true,
 			       "GET s3://%s/%s: %" PRIu64 " bytes instead of %" PRIu64,
 			       t->s->bucket, t->key, t->off, want);
 	s3_digest_final(&t->digest);
-	if (t->sum && strcmp(t->sum, t->digest.sum_b64) != 0)
-		return be_fail(ctx, -EIO, later,
-			       "GET s3://%s/%s: the bytes don't match %s",
-			       t->s->bucket, t->key,
-			       s3_sum_header(t->digest.sum));
-	if (t->check_md5 && strcasecmp(t->digest.md5_hex, t->head->etag) != 0)
-		return be_fail(ctx, -EIO, later,
-			       "GET s3://%s/%s: the bytes don't match the ETag",
-			       t->s->bucket, t->key);
-	return 0;
+	wrong_sum = t->sum && strcmp(t->sum, t->digest.sum_b64) != 0;
+	if (!wrong_sum && !(t->check_md5 &&
+			    strcasecmp(t->digest.md5_hex, t->head->etag) != 0))
+		return 0;
+	/* Wrong bytes that come again and again are not passing; what else
+	 * went wrong meanwhile says nothing about them. */
+	later = ++ctx->bad_bytes < BAD_BYTES_TRIES;
+	return be_fail(ctx, -EIO, later,
+		       "GET s3://%s/%s: the bytes don't match %s", t->s->bucket,
+		       t->key,
+		       wrong_sum ? s3_sum_header(t->digest.sum) : "the ETag");
 }
 
 static void

@@ -329,12 +329,19 @@ fix_cred(struct s3 *s, struct sent *t, struct tried *tr)
 	_cleanup_err_ struct err err = ERR_INIT;
 	_cleanup_cred_ struct cred fresh = CRED_INIT;
 	bool other;
+	int ret;
+
+	/* Unless we find that the new ones can't be had just now. */
+	t->q->e.class = S3_CLASS_FINAL;
 
 	if (tr->cred)
 		return false;
 	tr->cred = true;
 	cred_invalidate(s->creds, &t->cred);
-	if (cred_get(s->creds, &fresh, &err) < 0)
+	ret = cred_get(s->creds, &fresh, &err);
+	if (ret == -EAGAIN)
+		t->q->e.class = S3_CLASS_LATER;
+	if (ret < 0)
 		return false;
 	other = strcmp(fresh.access_key, t->cred.access_key) != 0 ||
 		strcmp(fresh.secret_key, t->cred.secret_key) != 0 ||
@@ -402,8 +409,6 @@ correct(struct s3 *s, struct be_ctx *ctx, struct sent *t, struct tried *tr)
 		break;
 	case S3_CLASS_CRED:
 		again = fix_cred(s, t, tr);
-		if (!again)
-			e->class = S3_CLASS_FINAL;
 		break;
 	default:
 		/* Some servers say no more than 403 to a wrong clock. */

@@ -62,7 +62,7 @@ struct attempts {
 	const char *call, *path;
 	int64_t start_ns;
 	int64_t caller_deadline_ns; /* to put back */
-	unsigned caller_attempt;
+	unsigned caller_attempt, caller_bad_bytes;
 };
 
 /* As long as the call may last by what the mount is now. */
@@ -88,6 +88,8 @@ attempts_begin(struct attempts *a, struct backend *be, struct be_ctx *ctx,
 	a->start_ns = clock_mono_ns();
 	a->caller_deadline_ns = ctx->deadline_ns;
 	a->caller_attempt = ctx->attempt;
+	a->caller_bad_bytes = ctx->bad_bytes;
+	ctx->bad_bytes = 0;
 	attempts_limit(a);
 }
 
@@ -96,6 +98,7 @@ attempts_end(struct attempts *a, int ret)
 {
 	a->ctx->deadline_ns = a->caller_deadline_ns;
 	a->ctx->attempt = a->caller_attempt;
+	a->ctx->bad_bytes = a->caller_bad_bytes;
 	return ret;
 }
 

@@ -8,6 +8,8 @@
 #include "tests/lib/unit.h"
 
 #include "backends/backend.h"
+#include "backends/credentials-priv.h"
+#include "backends/s3-priv.h"
 #include "tests/backends/s3-toy.h"
 
 #include <errno.h>
@@ -29,6 +31,8 @@ static struct {
 	struct be_ctx ctx;
 } w;
 
+static unsigned bad_bytes; /* that the next call has seen already */
+
 static const char *
 option(void *arg, const char *name)
 {
@@ -44,6 +48,7 @@ ctx(unsigned attempt)
 {
 	err_release(&w.err);
 	w.ctx = (struct be_ctx){ .err = &w.err, .attempt = attempt,
+				 .bad_bytes = bad_bytes,
 				 .deadline_ns = clock_mono_ns() +
 						20 * NSEC_PER_SEC };
 	return &w.ctx;
@@ -208,7 +213,13 @@ wrong_for_good(void **state)
 	toy_hook_set(w.toy, say_fixed, &f);
 	assert_int_equal(fetch("f", 0, p, sizeof(p)), -EIO);
 	assert_true(w.ctx.transient);
+	/* What failed before for other reasons does not count. */
+	assert_int_equal(fetch("f", 30, p, sizeof(p)), -EIO);
+	assert_true(w.ctx.transient);
+	assert_int_equal(w.ctx.bad_bytes, 1);
+	bad_bytes = 3;
 	assert_int_equal(fetch("f", 3, p, sizeof(p)), -EIO);
+	bad_bytes = 0;
 	assert_false(w.ctx.transient);
 	toy_hook_set(w.toy, NULL, NULL);
 }
@@ -472,6 +483,70 @@ expired(void **state)
 	assert_true(f.seen <= 2);
 }
 
+/* Keys from an endpoint that answers once, and then is too busy. */
+static enum toy_do
+keys_once(void *arg, const struct toy_req *r, struct buf *b)
+{
+	unsigned *seen = arg;
+
+	if ((*seen)++ == 0)
+		buf_addstr(b, "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+			      "Content-Length: 94\r\n\r\n"
+			      "{\"AccessKeyId\":\"AKTEST\",\"SecretAccessKey\":"
+			      "\"s\",\"Token\":\"t\","
+			      "\"Expiration\":\"2099-01-01T00:00:00Z\"}");
+	else
+		buf_addstr(b, "HTTP/1.1 503 Busy\r\nConnection: close\r\n"
+			      "Content-Length: 0\r\n\r\n");
+	return TOY_REPLY;
+}
+
+static int64_t
+a_minute_each(void *arg)
+{
+	int64_t *now = arg;
+
+	return *now += 60;
+}
+
+/* Expired keys whose source does not answer just now: that passes. */
+static void
+expired_and_no_new_ones(void **state)
+{
+	struct fixed f = { "GET", "HTTP/1.1 400 No\r\nConnection: close\r\n"
+				  "Content-Length: 40\r\n\r\n"
+				  "<Error><Code>ExpiredToken</Code></Error>",
+			   0, 0 };
+	struct toy *keys = toy_new();
+	_cleanup_free_ char *url = xasprintf("%s/keys", toy_url(keys));
+	struct backend *was = w.be;
+	int64_t now = 1700000000;
+	struct cred_conf *conf;
+	unsigned seen = 0;
+	char p[64];
+
+	toy_hook_set(keys, keys_once, &seen);
+	unsetenv("AWS_ACCESS_KEY_ID");
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1);
+	w.be = open_store();
+	conf = cred_chain_conf(((struct s3 *)w.be)->creds);
+	conf->now = a_minute_each;
+	conf->now_arg = &now;
+	if (be_probe(w.be, ctx(0)) < 0)
+		fail_msg("%s", err_words(&w.err));
+	assert_int_equal(seen, 1);
+	toy_hook_set(w.toy, say_fixed, &f);
+	assert_true(fetch("f", 0, p, sizeof(p)) < 0);
+	assert_true(w.ctx.transient);
+	assert_true(seen > 1);
+	toy_hook_set(w.toy, NULL, NULL);
+	unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	setenv("AWS_ACCESS_KEY_ID", "AKTEST", 1);
+	backend_free(w.be);
+	w.be = was;
+	toy_free(keys);
+}
+
 /* --- a lost reply is not a lost race ------------------------------------------------------ */
 
 static enum toy_do
@@ -597,6 +672,7 @@ main(void)
 		cmocka_unit_test(clock_off),
 		cmocka_unit_test(moved),
 		cmocka_unit_test(expired),
+		cmocka_unit_test(expired_and_no_new_ones),
 		cmocka_unit_test(lost_reply),
 		cmocka_unit_test(bytes_lost_on_the_way),
 		cmocka_unit_test(endless_headers),
