@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/path.h"
 #include "common/xalloc.h"
@@ -75,21 +76,8 @@ static int
 sink_fd_write(void *arg, const void *data, size_t len, uint64_t off)
 {
 	const int *fd = arg;
-	const char *p = data;
 
-	while (len) {
-		ssize_t n = pwrite(*fd, p, len, off);
-
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		p += n;
-		off += n;
-		len -= n;
-	}
-	return 0;
+	return io_write_all(*fd, data, len, off);
 }
 
 struct be_sink

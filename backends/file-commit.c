@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/xalloc.h"
 
 #define CHUNK (1024u * 1024)
@@ -107,23 +108,6 @@ allocate(struct job *j, uint64_t off, uint64_t len, bool data)
 	return 0;
 }
 
-static int
-write_all(int fd, const char *p, uint64_t off, size_t len)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, p, len, off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		off += n;
-		len -= n;
-	}
-	return 0;
-}
-
 /* Up to len bytes of the source; what is beyond its end are zeros. */
 static int
 read_source(struct job *j, uint64_t off, size_t len)
@@ -167,7 +151,7 @@ copy_some(struct job *j, uint64_t off, size_t len)
 		len = CHUNK;
 	ret = read_source(j, off, len);
 	if (ret == 0)
-		ret = write_all(j->to, j->buf, off, len);
+		ret = io_write_all(j->to, j->buf, len, off);
 	return ret ? ret : (ssize_t)len;
 }
 
@@ -194,7 +178,7 @@ write_zeros(struct job *j, uint64_t off, uint64_t len)
 		int ret = must_stop(j);
 
 		if (ret == 0)
-			ret = write_all(j->to, j->buf, off, n);
+			ret = io_write_all(j->to, j->buf, n, off);
 		if (ret)
 			return ret;
 		off += n;

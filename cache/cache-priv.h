@@ -309,7 +309,6 @@ void content_publish(struct content *k);
 void content_kill_priv_locked(struct content *k, uid_t uid);
 void content_touch_locked(struct content *k); /* mtime, ctime = now */
 int read_all(int fd, void *p, size_t len, uint64_t off, size_t *got);
-int write_all(int fd, const void *p, size_t len, uint64_t off);
 
 /* name.c */
 /* An object must exist before it can be linked, renamed or given xattrs; all:

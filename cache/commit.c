@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -251,7 +252,7 @@ shift(int fd, uint64_t from, uint64_t to, uint64_t len)
 		if (ret == 0 && got < n)
 			memset(p + got, 0, n - got);
 		if (ret == 0)
-			ret = write_all(fd, p, n, to + at);
+			ret = io_write_all(fd, p, n, to + at);
 		if (ret < 0)
 			return ret;
 		done += n;

@@ -23,6 +23,7 @@
 #include "cache/store-record.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -186,7 +187,7 @@ measure_precise(struct cache *c)
 	if (store_private_new(c->store, &fd, &name) < 0)
 		return false;
 	for (i = 0; i < PRECISE_TRIES; i++) {
-		if (write_all(fd, "x", 1, 0) < 0 || fstat(fd, &st) < 0 ||
+		if (io_write_all(fd, "x", 1, 0) < 0 || fstat(fd, &st) < 0 ||
 		    timespec_equal(st.st_ctim, last))
 			break;
 		last = st.st_ctim;

@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/xalloc.h"
 
 int
@@ -123,7 +124,7 @@ fill_locked(struct content *k, struct range r, const char *p)
 	if (end > k->clean_end)
 		end = k->clean_end; /* truncated meanwhile */
 	while (off < end && rangeset_gap(&k->present, off, end - off, &gap)) {
-		int ret = write_all(k->fd, p + (gap.off - r.off), gap.len,
+		int ret = io_write_all(k->fd, p + (gap.off - r.off), gap.len,
 				    gap.off);
 
 		if (ret < 0)

@@ -9,7 +9,8 @@ libcache_a_SOURCES = \
 	cache/expose.c \
 	cache/fetch.c \
 	cache/file.c \
-	cache/journal.c cache/journal.h \
+	cache/journal.c cache/journal.h cache/journal-priv.h \
+	cache/journal-log.c cache/journal-record.c \
 	cache/keys.c \
 	cache/listing.c \
 	cache/name.c \

@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/path.h"
 #include "common/xalloc.h"
@@ -144,7 +145,7 @@ content_from_fetch(struct cache *c, const char *path, const struct be_attr *a,
 			return k;
 	}
 	if (got && content_backing_new(k, false) == 0 &&
-	    write_all(k->fd, p, got, 0) == 0)
+	    io_write_all(k->fd, p, got, 0) == 0)
 		rangeset_add(&k->present, 0, got);
 	return k;
 }

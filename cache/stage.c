@@ -13,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -20,24 +21,6 @@
 #define MEMORY_MAX (256u * 1024 * 1024)
 /* How many bytes may be written between two looks at the free space. */
 #define ROOM_STEP (4u * 1024 * 1024)
-
-int
-write_all(int fd, const void *p, size_t len, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *)p + done, len - done,
-				   off + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		done += n;
-	}
-	return 0;
-}
 
 /* An fd for PARTIAL or STAGED content.  content.lock, no fd yet. */
 int
@@ -242,7 +225,7 @@ cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
 	if (ret == 0)
 		ret = room_locked(k, off + len, len);
 	if (ret == 0)
-		ret = write_all(k->fd, p, len, off);
+		ret = io_write_all(k->fd, p, len, off);
 	if (ret < 0)
 		goto out;
 	if (!content_unsent_locked(k))

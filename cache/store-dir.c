@@ -418,24 +418,6 @@ store_private_room(struct store *s, uint64_t bytes)
 /* --- private files ------------------------------------------------------- */
 
 int
-store_write_all(int fd, const void *p, size_t n)
-{
-	const char *c = p;
-
-	while (n > 0) {
-		ssize_t k = write(fd, c, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			return k < 0 ? -errno : -EIO;
-		c += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
-int
 store_temp(struct store *s, enum store_dir dir, const char *prefix, int *fd,
 	   char out[TEMP_NAME_MAX])
 {

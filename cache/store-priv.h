@@ -142,8 +142,6 @@ uint64_t store_reserve(const struct store *s);
 #define TEMP_NAME_MAX 32
 int store_temp(struct store *s, enum store_dir dir, const char *prefix,
 	       int *fd, char out[TEMP_NAME_MAX]);
-/* All of it; 0 or -errno. */
-int store_write_all(int fd, const void *p, size_t n);
 
 /* --- store.c ------------------------------------------------------------- */
 

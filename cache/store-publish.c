@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/xalloc.h"
 
 /*
@@ -54,7 +55,7 @@ save_record(struct store *s, int fd, const struct clean_name *n,
 	r = store_temp(s, DIR_CLEAN, prefix, &tmp, name);
 	if (r < 0)
 		return r;
-	r = store_write_all(tmp, b.s, b.len);
+	r = io_write_all(tmp, b.s, b.len, 0);
 	if (r == 0 && renameat(s->fd[DIR_CLEAN], name, s->fd[DIR_CLEAN],
 			       n->rec) < 0)
 		r = -errno;
@@ -237,7 +238,7 @@ store_put(struct store *s, const char *path, const struct be_ver *ver,
 					 len - at < STORE_BLOCK ? len - at :
 								  STORE_BLOCK);
 	}
-	r = store_write_all(fd, p, len);
+	r = io_write_all(fd, p, len, 0);
 	if (r == 0)
 		r = name_clean(s, fd, DIR_CLEAN, name, &n, &k, &rec);
 	record_release(&rec);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the journal share: journal*.c and kept.c. */
+#ifndef CACHE_JOURNAL_PRIV_H
+#define CACHE_JOURNAL_PRIV_H
+
+#include <jansson.h>
+
+#include "cache/journal.h"
+
+#define JOURNAL_FORMAT 1
+
+static inline void
+journal_json_put(json_t **j)
+{
+	json_decref(*j);
+}
+#define _cleanup_json_ __attribute__((cleanup(journal_json_put)))
+
+/* The file in journal/ that speaks of `name`: ".j" its record, ".r" its log,
+ * ".mv" a move by its operation id. */
+void journal_file(const char *name, const char *ending, char out[48]);
+
+/* --- journal-record.c ----------------------------------------------------- */
+
+json_t *journal_encode(const struct journal_rec *r); /* the caller's */
+/* false: no record of ours; r is to be released all the same. */
+bool journal_decode(const json_t *j, struct journal_rec *r);
+/* As text where it is text, else as NAME_hex. */
+void journal_set_path(json_t *j, const char *name, const char *path);
+bool journal_get_path(const json_t *j, const char *name, char **out);
+/* What is in a file of the directory; NULL: no JSON. */
+json_t *journal_load(int dir, const char *file);
+
+#endif
