@@ -72,6 +72,10 @@ struct content {
 	unsigned handles; /* cache.lock */
 	bool current;	 /* cache.lock: in the table: what a new open gets */
 	struct content_list *list; /* cache.lock: the one that keeps it */
+	TAILQ_ENTRY(content) stray;
+	bool is_stray;	 /* cache.lock: not current, but open or unsent */
+	bool abandoned;	 /* content.lock: no close() will acknowledge it any
+			  * more; never sent over what is newer */
 	uint64_t drained; /* cache.lock: the round that tried it */
 
 	pthread_mutex_t lock; /* protects everything below */
@@ -191,6 +195,8 @@ struct cache {
 	unsigned nidle;
 	struct content_list orphans; /* restored, no handle has come yet */
 	struct content_list mapped;  /* closed, but a mapping may write it */
+	struct content_list strays; /* what handles still have of a name that
+				     * means another file now */
 	pthread_t keeper; /* looks at them; started with the first */
 	bool has_keeper;
 	pthread_cond_t keeper_cond;
@@ -287,6 +293,9 @@ void content_rename_locked(struct content *k, const char *path); /* cache.lock *
 /* The name is gone; handles go on.  Fetches first what is not here. */
 int content_prepare_unlink(struct content *k, struct cache_ctx *ctx);
 void content_unlinked(struct content *k);
+/* The same for handles that have an older file of this name: their close() must
+ * not bring the name back. */
+void content_strays_unlinked(struct cache *c, const char *path);
 /* Makes [off, off+len) local.  Not with a CLEAN content. */
 int content_fetch(struct content *k, struct cache_ctx *ctx, uint64_t off,
 		  uint64_t len);
@@ -317,6 +326,21 @@ int name_make_real(struct cache *c, struct cache_ctx *ctx, const char *path,
 		   bool all);
 /* Is a file in the tree dir that the store does not have yet? */
 bool name_unsent_below(struct cache *c, const char *dir);
+
+/* rename.c */
+/* What a change of our own finds: the bytes stay, the version does not. */
+struct before {
+	struct be_attr attr;
+	bool known;
+	bool asked; /* just now, not remembered */
+};
+void look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
+		 struct before *b);
+/* Do both name the same bytes?  Equal versions say so; else what a change of
+ * names or attributes keeps and a write changes, if we looked a moment ago. */
+bool same_bytes(const struct before *b, const struct be_attr *out);
+void moved_version(struct cache *c, const char *from, const char *to,
+		   const struct before *b, const struct be_attr *out);
 
 /* expose.c */
 /* Bytes that only a scan would find may have come. */

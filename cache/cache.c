@@ -61,6 +61,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	TAILQ_INIT(&c->failed);
 	TAILQ_INIT(&c->orphans);
 	TAILQ_INIT(&c->mapped);
+	TAILQ_INIT(&c->strays);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->keeper_cond, &attr);

@@ -362,11 +362,12 @@ conflict(struct content *k, struct cache_ctx *ctx, const char *path, int why)
 {
 	struct cache *c = k->c;
 	struct be_attr now;
-	bool appends;
+	bool appends, abandoned;
 	int ret;
 
 	pthread_mutex_lock(&k->lock);
 	appends = k->append_only && !k->truncated;
+	abandoned = k->abandoned;
 	pthread_mutex_unlock(&k->lock);
 	if (k->exclusive && why == -EEXIST)
 		return -EEXIST;
@@ -379,7 +380,14 @@ conflict(struct content *k, struct cache_ctx *ctx, const char *path, int why)
 		 path, ret == -ENOENT ? "removed" : "changed",
 		 k->base.len, k->base.b, ret == 0 ? now.ver.len : 0,
 		 ret == 0 ? now.ver.b : "",
-		 c->cfg.conflict_fail ? "" : "; the last close wins");
+		 c->cfg.conflict_fail || abandoned ? "" :
+						     "; the last close wins");
+	/* Whoever wrote it was told that it failed, and may have gone on by
+	 * other means: what came since is newer. */
+	if (abandoned && !(ret == 0 && appends))
+		return err_set(ctx->be.err, -ESTALE,
+			       "changed by another node since its close()"
+			       " failed; see sharedfs recover");
 	if (c->cfg.conflict_fail && !(ret == 0 && appends))
 		return err_set(ctx->be.err, -ESTALE,
 			       "changed by another node since it was opened"

@@ -85,6 +85,14 @@ content_free(struct content *k)
 	free(k);
 }
 
+static void
+stray_end_locked(struct content *k)
+{
+	if (k->is_stray)
+		TAILQ_REMOVE(&k->c->strays, k, stray);
+	k->is_stray = false;
+}
+
 void
 content_get_locked(struct content *k)
 {
@@ -99,8 +107,10 @@ content_put(struct content *k)
 
 	cache_lock(c);
 	last = --k->refs == 0;
-	if (last)
+	if (last) {
 		content_detach_locked(k);
+		stray_end_locked(k);
+	}
 	cache_unlock(c);
 	if (last)
 		content_free(k);
@@ -128,6 +138,7 @@ content_insert_locked(struct content *k)
 	if (old)
 		content_detach_locked(old);
 	HASH_ADD_KEYPTR(hh, k->c->contents, k->path, strlen(k->path), k);
+	stray_end_locked(k);
 	k->current = true;
 }
 
@@ -138,6 +149,10 @@ content_detach_locked(struct content *k)
 		return;
 	HASH_DEL(k->c->contents, k);
 	k->current = false;
+	if (k->handles) {
+		TAILQ_INSERT_TAIL(&k->c->strays, k, stray);
+		k->is_stray = true;
+	}
 }
 
 bool
@@ -223,6 +238,25 @@ content_unlinked(struct content *k)
 	if (k->private_name)
 		journal_drop(k->c->store, k->private_name);
 	pthread_mutex_unlock(&k->lock);
+}
+
+void
+content_strays_unlinked(struct cache *c, const char *path)
+{
+	struct content *k;
+
+	cache_lock(c);
+	TAILQ_FOREACH(k, &c->strays, stray)
+	{
+		pthread_mutex_lock(&k->lock);
+		if (strcmp(k->path, path) == 0 && !k->unlinked) {
+			k->unlinked = true;
+			if (k->private_name)
+				journal_drop(c->store, k->private_name);
+		}
+		pthread_mutex_unlock(&k->lock);
+	}
+	cache_unlock(c);
 }
 
 void

@@ -351,7 +351,7 @@ cache_link(struct cache *c, struct cache_ctx *ctx, const char *from,
 	   const char *to, struct be_attr *out)
 {
 	struct key a, b;
-	struct be_attr old;
+	struct before before;
 	int ret = must_not_block(ctx);
 
 	if (!c->be->caps.hard_links)
@@ -362,10 +362,10 @@ cache_link(struct cache *c, struct cache_ctx *ctx, const char *from,
 		ret = key_lock2(&c->keys, &a, from, &b, to, false, &ctx->be);
 	if (ret < 0)
 		return ret;
+	look_before(c, ctx, from, &before);
 	ret = be_link(c->be, &ctx->be, from, to, out);
 	if (ret == 0) {
-		if (attr_peek(c, from, &old))
-			relabel(c, from, &old.ver, out);
+		moved_version(c, from, from, &before, out);
 		attr_set_own(c, from, out);
 		attr_set_own(c, to, out);
 	}
@@ -429,6 +429,7 @@ cache_unlink(struct cache *c, struct cache_ctx *ctx, const char *path)
 	if (ret == 0 || ret == -ENOENT) {
 		if (k)
 			content_unlinked(k);
+		content_strays_unlinked(c, path);
 		attr_gone_own(c, path);
 	}
 	attr_doubt(c, ctx, path, ret);
@@ -542,12 +543,32 @@ cache_listxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 			 be_listxattr(c->be, &ctx->be, path, names, len);
 }
 
+/* With the key held. */
+static int
+setxattr_store(struct cache *c, struct cache_ctx *ctx, const char *path,
+	       const char *name, const void *value, size_t len, int flags,
+	       const struct be_opid *opid)
+{
+	struct before before;
+	struct be_attr out;
+	int ret;
+
+	/* What is open here must not take our own change for another node's. */
+	look_before(c, ctx, path, &before);
+	ret = be_setxattr(c->be, &ctx->be, path, name, value, len, flags, opid,
+			  &out);
+	if (ret < 0)
+		return ret;
+	moved_version(c, path, path, &before, &out);
+	attr_set_own(c, path, &out);
+	return 0;
+}
+
 int
 cache_setxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	       const char *name, const void *value, size_t len, int flags)
 {
 	struct be_opid opid;
-	struct be_attr old, out;
 	int ret = must_not_block(ctx);
 
 	if (!c->be->caps.xattrs)
@@ -558,12 +579,6 @@ cache_setxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 		return ret;
 	be_opid_new(&opid);
 	WITH_KEY(c, ctx, path, ret,
-		 be_setxattr(c->be, &ctx->be, path, name, value, len, flags,
-			     &opid, &out));
-	if (ret == 0) {
-		if (attr_peek(c, path, &old))
-			relabel(c, path, &old.ver, &out);
-		attr_set_own(c, path, &out);
-	}
+		 setxattr_store(c, ctx, path, name, value, len, flags, &opid));
 	return attr_doubt(c, ctx, path, ret);
 }

@@ -469,6 +469,9 @@ content_failed(struct content *k)
 	cache_lock(c);
 	content_detach_locked(k);
 	content_list_locked(k, &c->failed);
+	pthread_mutex_lock(&k->lock);
+	k->abandoned = true;
+	pthread_mutex_unlock(&k->lock);
 	cache_unlock(c);
 	atomic_fetch_add(&c->failed_files, 1);
 	log_error("cache",

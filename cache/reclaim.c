@@ -56,8 +56,12 @@ static void
 census_add(struct census *c, const char *name, const struct stat *st)
 {
 	uint64_t bytes = (uint64_t)st->st_blocks * 512;
+	uint64_t full = ((uint64_t)st->st_size + 4095) & ~UINT64_C(4095);
 	struct entry *e;
 
+	/* Clean content has no holes: its blocks are yet to be allocated. */
+	if (bytes < full)
+		bytes = full;
 	/* Aliases share the bytes. */
 	if (st->st_nlink > 1)
 		bytes /= st->st_nlink;
@@ -216,8 +220,11 @@ pass(struct store *s, uint64_t want, bool must)
 	if (flock(s->fd[DIR_SWEEP], LOCK_EX | LOCK_NB) < 0 && !must)
 		return;
 	atomic_store(&s->since_sweep, 0);
-	for (unsigned i = 0; i < 256 && r == 0; i++)
+	for (unsigned i = 0; i < 256 && r == 0; i++) {
+		/* What comes to a bucket after its count is not in it. */
+		atomic_store(&s->fresh[i], 0);
 		r = count_bucket(s, i, &c);
+	}
 	if (r < 0 && r != -ENOENT)
 		store_failed(s, FAULT_READ, r, "count");
 	if (r == 0 && over(s, c.bytes, want)) {
@@ -231,8 +238,9 @@ pass(struct store *s, uint64_t want, bool must)
 				  s->dir, dropped, c.bytes);
 	}
 	if (r == 0 || r == -ENOENT) {
-		atomic_store(&s->bytes,
-			     c.bytes + atomic_load(&s->since_sweep));
+		for (unsigned i = 0; i < 256; i++)
+			c.bytes += atomic_load(&s->fresh[i]);
+		atomic_store(&s->bytes, c.bytes);
 		atomic_store(&s->files, c.n - dropped);
 	}
 	flock(s->fd[DIR_SWEEP], LOCK_UN);
@@ -287,6 +295,25 @@ store_set_limits(struct store *s, uint64_t size_max, uint64_t free_min)
 	atomic_store(&s->size_max, size_max);
 	atomic_store(&s->free_min, free_min);
 	reclaim_kick(s);
+}
+
+void
+reclaim_added(struct store *s, const struct clean_name *n, uint64_t bytes)
+{
+	uint64_t size_max = atomic_load(&s->size_max), since;
+	unsigned bucket = 0;
+
+	sscanf(n->s, "%2x", &bucket);
+	bytes = (bytes + 4095) & ~UINT64_C(4095); /* what it takes on disk */
+	atomic_fetch_add(&s->files, 1);
+	atomic_store(&s->barren_ns, 0); /* there is something to drop */
+	atomic_fetch_add(&s->bytes, bytes);
+	atomic_fetch_add(&s->fresh[bucket & 255], bytes);
+	since = atomic_fetch_add(&s->since_sweep, bytes) + bytes;
+	/* Others add too: look before our own sum says so. */
+	if (size_max != 0 &&
+	    (atomic_load(&s->bytes) > size_max || since > size_max / 20))
+		reclaim_kick(s);
 }
 
 static bool

@@ -30,6 +30,15 @@ move_contents(struct cache *c, const char *from, const char *to)
 			free(p);
 		}
 	}
+	TAILQ_FOREACH(k, &c->strays, stray)
+	{
+		if (path_within(k->path, from)) {
+			char *p = path_rebase(k->path, from, to);
+
+			content_rename_locked(k, p);
+			free(p);
+		}
+	}
 	cache_unlock(c);
 }
 
@@ -42,17 +51,11 @@ swap_contents(struct cache *c, const char *a, const char *b)
 	move_contents(c, "//swap", b);
 }
 
-struct before {
-	struct be_attr attr;
-	bool known;
-	bool asked; /* just now, not remembered */
-};
-
 /*
  * What is about to move.  A store whose versions survive a rename needs no
  * question; else it is asked when something here hangs on the answer.
  */
-static void
+void
 look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
 	    struct before *b)
 {
@@ -68,18 +71,17 @@ look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
 	} else {
 		b->known = attr_peek(c, from, &b->attr);
 	}
-	if (b->known &&
-	    (!S_ISREG(b->attr.mode) || ((b->attr.flags & BE_ATTR_RACY) &&
-					!attr_trusted(c, from, &b->attr.ver))))
+	if (b->known && (b->attr.flags & BE_ATTR_RACY) &&
+	    attr_trusted(c, from, &b->attr.ver))
+		b->attr.flags &= ~(unsigned)BE_ATTR_RACY;
+	if (b->known && !S_ISREG(b->attr.mode))
 		b->known = false;
 }
 
-/* Do both name the same bytes?  Equal versions say so; else what a rename
- * keeps and a write changes, if we looked a moment ago. */
-static bool
+bool
 same_bytes(const struct before *b, const struct be_attr *out)
 {
-	if (!b->known || (out->flags & BE_ATTR_RACY))
+	if (!b->known)
 		return false;
 	if (be_ver_equal(&b->attr.ver, &out->ver))
 		return true;
@@ -88,16 +90,17 @@ same_bytes(const struct before *b, const struct be_attr *out)
 	       timespec_equal(b->attr.mtime, out->mtime);
 }
 
-/* What is cached of a file goes along with it. */
-/* The content at `from` keeps its bytes under the version that they got. */
-static void
+/* The content at `from`, and what is cached, keep their bytes under the version
+ * that they got. */
+void
 moved_version(struct cache *c, const char *from, const char *to,
 	      const struct before *b, const struct be_attr *out)
 {
 	bool same = same_bytes(b, out);
 	struct content *k;
 
-	if (same)
+	/* A version that can't be believed later is for what is open now. */
+	if (same && !((b->attr.flags | out->flags) & BE_ATTR_RACY))
 		store_alias(c->store, from, &b->attr.ver, to, &out->ver);
 	k = content_find(c, from);
 	if (!k)
@@ -105,9 +108,13 @@ moved_version(struct cache *c, const char *from, const char *to,
 	pthread_mutex_lock(&k->lock);
 	if (same && be_ver_equal(&k->base, &b->attr.ver)) {
 		k->base = out->ver;
+		k->racy = out->flags & BE_ATTR_RACY;
+		if (!content_unsent_locked(k))
+			k->attr = *out;
 		k->attr.ver = out->ver;
 		k->attr.ino = out->ino;
 		k->attr.ctime = out->ctime;
+		k->attr.nlink = out->nlink;
 	}
 	pthread_mutex_unlock(&k->lock);
 	content_put(k);
@@ -162,6 +169,7 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 	} else if (ret == 0) {
 		if (target)
 			content_unlinked(target);
+		content_strays_unlinked(c, to);
 		if (S_ISDIR(out.mode)) {
 			move_contents(c, from, to);
 			attr_forget_tree(c, from);

@@ -90,6 +90,7 @@ struct store {
 	/* Clean content: as the last sweep counted it, and ours since. */
 	atomic_ullong bytes, files;
 	atomic_ullong since_sweep; /* bytes that we added */
+	atomic_ullong fresh[256];  /* … to each bucket, since it was counted */
 
 	atomic_ullong evictions, disk_errors, bad_blocks;
 	atomic_bool faulty[FAULT_N]; /* now */
@@ -162,6 +163,8 @@ void reclaim_start(struct store *s);
 /* Ends the thread, if there is one, and releases what init made. */
 void reclaim_stop(struct store *s);
 void reclaim_kick(struct store *s); /* cheap; any thread */
+/* Clean content came, under that name. */
+void reclaim_added(struct store *s, const struct clean_name *n, uint64_t bytes);
 /* For a writer who needs `want` free bytes: drops clean content now. */
 void reclaim_now(struct store *s, uint64_t want);
 

@@ -71,22 +71,6 @@ too_large(struct store *s, uint64_t size)
 	return s->size_max != 0 && size > s->size_max;
 }
 
-static void
-added(struct store *s, uint64_t bytes)
-{
-	uint64_t since;
-
-	bytes = (bytes + 4095) & ~UINT64_C(4095); /* what it takes on disk */
-	atomic_fetch_add(&s->files, 1);
-	atomic_store(&s->barren_ns, 0); /* there is something to drop */
-	atomic_fetch_add(&s->bytes, bytes);
-	since = atomic_fetch_add(&s->since_sweep, bytes) + bytes;
-	/* Others add too: look before our own sum says so. */
-	if (s->size_max != 0 && (atomic_load(&s->bytes) > s->size_max ||
-				 since > s->size_max / 20))
-		reclaim_kick(s);
-}
-
 /* Gives the content its record and its name. */
 static int
 name_clean(struct store *s, int fd, enum store_dir from, const char *temp,
@@ -110,7 +94,7 @@ name_clean(struct store *s, int fd, enum store_dir from, const char *temp,
 			verified_add(v, i);
 		verified_put(s->verified, v);
 	}
-	added(s, rec->size);
+	reclaim_added(s, n, rec->size);
 	return 0;
 }
 
@@ -274,7 +258,7 @@ store_alias(struct store *s, const char *path, const struct be_ver *ver,
 		r = errno == EEXIST ? 0 : -errno;
 	if (r == 0) {
 		store_carry_verified(f);
-		added(s, 0);
+		reclaim_added(s, &nn, 0);
 	} else {
 		store_failed(s, FAULT_WRITE, r, "link");
 	}

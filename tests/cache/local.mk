@@ -60,3 +60,12 @@ tests_bin_attr_table_test_SOURCES = tests/cache/attr-table-test.c \
 	tests/cache/store-box.c tests/cache/store-box.h
 tests_bin_attr_table_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_attr_table_test_LDADD = $(unit_ldadd)
+
+
+unit_tests += tests/bin/late-test
+tests_bin_late_test_SOURCES = tests/cache/late-test.c \
+	tests/cache/gate.c tests/cache/gate.h \
+	tests/cache/nodes.c tests/cache/nodes.h \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_late_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_late_test_LDADD = $(unit_ldadd)
