@@ -26,6 +26,7 @@
 #include "cache/store-priv.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -558,7 +559,7 @@ new_head(struct attr_table *t)
 	r = g->fd < 0 ? -errno : 0;
 	head_encode(t, g, head);
 	if (r == 0)
-		r = store_write_all(g->fd, head, sizeof(head));
+		r = io_write_all(g->fd, head, sizeof(head), 0);
 	if (r < 0) {
 		if (g->fd >= 0) {
 			close(g->fd);
