@@ -275,6 +275,12 @@ be_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 }
 
 int
+be_ahead(struct backend *be, const struct be_commit *c, struct be_ahead **out)
+{
+	return be->ops->ahead ? be->ops->ahead(be, c, out) : -ENOTSUP;
+}
+
+int
 be_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	   const struct be_cond *cond, const struct be_opid *opid,
 	   unsigned mask, const struct be_attr *attr, struct be_attr *out)

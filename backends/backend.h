@@ -141,6 +141,25 @@ struct be_sink be_sink_to_mem(struct be_sink_mem *m);
 struct be_sink be_sink_to_fd(const int *fd);
 
 /*
+ * Parts of a content that leave before it is committed.  Made by ahead(),
+ * named by the commit, freed by who made it.  No function of it waits for the
+ * store: any lock may be held.  Nothing is seen in the store before the commit.
+ */
+struct be_ahead;
+struct be_ahead_ops {
+	/* The range of part n, counted from 0; the last one of a file may be
+	 * shorter. */
+	void (*part)(struct be_ahead *a, size_t n, struct range *out);
+	/* All bytes of part n are there: it may leave.  Parts come in order. */
+	void (*send)(struct be_ahead *a, size_t n);
+	/* What no commit has taken is thrown away. */
+	void (*free)(struct be_ahead *a);
+};
+struct be_ahead {
+	const struct be_ahead_ops *ops;
+};
+
+/*
  * Makes `path` have the bytes [0,size) of fd.  `dirty` are the ranges that may
  * differ from version `base`; what is neither dirty nor wanted by need() may
  * be absent from fd (a hole).  Bytes in [0,size) beyond the base's size that
@@ -162,6 +181,11 @@ struct be_commit {
 	 * all of attr (mode, uid, gid, times), others only what mask names. */
 	const struct be_attr *attr;
 	unsigned mask;
+	/* Parts that have left already (else NULL): of them count those within
+	 * these ranges, whose bytes are still what they were when sent. */
+	struct be_ahead *ahead;
+	const struct range *left;
+	size_t nleft;
 };
 
 /* Facts about a store, filled by probe(); data, never names (STYLE 10). */
@@ -249,6 +273,11 @@ struct backend_ops {
 	 */
 	int (*commit)(struct backend *be, struct be_ctx *ctx,
 		      const struct be_commit *c, struct be_attr *out);
+	/* Of a commit that will come: path, cond, opid, fd (duplicated), and
+	 * whole or a base of no bytes; attr as it is now.  Waits for nothing.
+	 * Default -ENOTSUP: everything is sent by commit. */
+	int (*ahead)(struct backend *be, const struct be_commit *c,
+		     struct be_ahead **out);
 
 	/* Names the values that differ; out is the new state.  cond by data
 	 * version.  The data version may change though the bytes do not (file:
@@ -409,6 +438,8 @@ int be_need(struct backend *be, const struct be_commit *c,
 	    struct rangeset *need);
 int be_commit(struct backend *be, struct be_ctx *ctx,
 	      const struct be_commit *c, struct be_attr *out);
+int be_ahead(struct backend *be, const struct be_commit *c,
+	     struct be_ahead **out);
 int be_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       const struct be_cond *cond, const struct be_opid *opid,
 	       unsigned mask, const struct be_attr *attr, struct be_attr *out);

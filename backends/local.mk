@@ -16,6 +16,7 @@ libbackends_a_SOURCES = \
 	$(NULL)
 
 libbackends_a_SOURCES += \
+	backends/s3-ahead.c \
 	backends/s3-copy.c \
 	backends/s3-digest.c \
 	backends/s3-digest.h \

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sys/random.h>
 #include <xxhash.h>
 
@@ -473,6 +474,8 @@ is_about_data(const char *name)
 static void
 add_seconds(struct s3_fields *f, const char *name, struct timespec t)
 {
+	if (t.tv_nsec == UTIME_OMIT)
+		return;
 	if (t.tv_nsec)
 		s3_fields_addf(f, name, "%" PRId64 ".%09ld", (int64_t)t.tv_sec,
 			       t.tv_nsec);
@@ -485,7 +488,7 @@ add_aws_time(struct s3_fields *f, const char *name, struct timespec t)
 {
 	int64_t max = INT64_MAX / 1000000000 - 1;
 
-	if (t.tv_sec > max || t.tv_sec < -max)
+	if (t.tv_sec > max || t.tv_sec < -max || t.tv_nsec == UTIME_OMIT)
 		return;
 	s3_fields_addf(f, name, "%" PRId64 "ns",
 		       (int64_t)t.tv_sec * 1000000000 + t.tv_nsec);

@@ -82,7 +82,8 @@ uint64_t s3_meta_ino_of_key(const char *key);
  * The headers of an object with these attributes.  old: what it replaces (its
  * other headers are kept), or NULL.  new_data: the bytes differ from old's, so
  * what describes them goes.  xattr: NULL = old's, "" = none, else the value.
- * a->ino is used if not 0.  -ENOSPC: over 2 KB.
+ * a->ino is used if not 0; times whose tv_nsec is UTIME_OMIT are left out, and
+ * Last-Modified stands for them.  -ENOSPC: over 2 KB.
  */
 int s3_meta_put(const struct s3_meta_config *c, const struct be_attr *a,
 		const struct s3_head *old, bool new_data, const char *xattr,

@@ -184,14 +184,16 @@ complete_look(struct s3_upload *u, struct be_ctx *ctx, const struct be_cond *con
 		atomic_fetch_add(&u->s->conflicts, 1);
 		return s3_cond_error(ctx, cond, u->key);
 	}
-	if (q->e.code == -ENOENT || q->e.code == 0)
+	if (q->e.code == -ENOENT || q->e.code == 0) {
+		s3_upload_lost(u);
 		return be_fail(ctx, -EIO, true, "the upload of %s was lost",
 			       u->key);
+	}
 	return s3_req_fail(u->s, ctx, q);
 }
 
-static int
-upload_complete(struct s3_upload *u, struct be_ctx *ctx,
+int
+s3_upload_complete(struct s3_upload *u, struct be_ctx *ctx,
 		const struct be_cond *cond, const struct be_opid *opid,
 		uint64_t size, struct s3_head **out)
 {
@@ -278,7 +280,7 @@ upload_run(struct s3_upload *u, struct be_ctx *ctx, const struct be_cond *cond,
 	if (ret == 0)
 		ret = still_base(u, ctx);
 	if (ret == 0)
-		ret = upload_complete(u, ctx, cond, opid, size, out);
+		ret = s3_upload_complete(u, ctx, cond, opid, size, out);
 	if (ret == 0)
 		u->completed = true;
 	else
@@ -286,9 +288,8 @@ upload_run(struct s3_upload *u, struct be_ctx *ctx, const struct be_cond *cond,
 	return ret;
 }
 
-/* What the object will say. */
-static int
-object_head(struct s3 *s, struct be_ctx *ctx, const char *key,
+int
+s3_upload_head(struct s3 *s, struct be_ctx *ctx, const char *key,
 	    const struct be_attr *want, const struct be_opid *opid,
 	    const struct s3_head *old, struct s3_fields *head)
 {
@@ -319,7 +320,7 @@ s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
 	bool copies = false;
 	int ret;
 
-	ret = object_head(s, ctx, key, c->attr, &c->opid, old, &u->head);
+	ret = s3_upload_head(s, ctx, key, c->attr, &c->opid, old, &u->head);
 	if (ret == 0) {
 		plan(s, c, &(struct plan){ add_part, u });
 		for (size_t i = 0; i < u->n; i++)

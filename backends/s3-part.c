@@ -123,6 +123,10 @@ sent(struct s3_upload *u, struct be_ctx *ctx, struct s3_req *q,
 
 	if (q->e.class == S3_CLASS_BODY && ++p->tries < TRIES)
 		return 0;
+	if (q->e.code == -ENOENT)
+		return be_fail(ctx, -ENOENT, true,
+			       "the store has forgotten the upload of %s",
+			       u->key);
 	if (q->e.code)
 		return s3_req_fail(u->s, ctx, q);
 	if (!etag)

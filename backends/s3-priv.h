@@ -216,6 +216,17 @@ int s3_multipart_copy(struct s3 *s, struct be_ctx *ctx, const char *from,
 		      const struct s3_head *src, const char *to,
 		      const struct s3_fields *head, struct s3_head **out);
 
+/* --- s3-ahead.c ------------------------------------------------------------------- */
+
+int s3_ahead(struct backend *be, const struct be_commit *c,
+	     struct be_ahead **out);
+/* Can this commit go on with what has left? */
+bool s3_ahead_usable(struct s3 *s, const char *key, const struct be_commit *c);
+/* *out: of an attempt that had completed it, or NULL.  1: it can't after all,
+ * nothing was done. */
+int s3_ahead_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
+		    const struct be_commit *c, struct s3_head **out);
+
 /* --- s3-copy.c ---------------------------------------------------------------------- */
 
 /*

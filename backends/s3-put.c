@@ -336,7 +336,8 @@ commit_old(struct s3 *s, struct be_ctx *ctx, const char *key,
 	switch (c->cond.pre) {
 	case BE_ABSENT:
 		/* A multipart is too much to send for nothing. */
-		if (c->size <= s->part_size)
+		if (c->size <= s->part_size ||
+		    (ctx->attempt == 0 && s3_ahead_usable(s, key, c)))
 			return 0;
 		return s3_cond_look(s, ctx, key, &c->cond, &c->opid, old);
 	case BE_MATCH:
@@ -374,6 +375,8 @@ s3_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 	_cleanup_head_ struct s3_head *old = NULL, *now = NULL;
 	_cleanup_free_ char *key = NULL;
 	struct be_attr attr = *c->attr;
+	struct be_commit c2 = *c;
+	bool tried = false;
 	int ret;
 
 	if (!*c->path)
@@ -387,12 +390,16 @@ s3_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 		return ret;
 	if ((attr.mode & S_IFMT) != S_IFREG)
 		attr.mode = S_IFREG | (attr.mode & 07777);
-	if (ret == 1) {
+	c2.attr = &attr;
+	if (ret == 1)
 		now = steal_ptr(&old);
+	if (s3_ahead_usable(s, key, &c2)) {
+		ret = s3_ahead_commit(s, ctx, key, &c2, &now);
+		tried = ret != 1;
+	}
+	if (now || tried) {
+		;
 	} else if (c->size > s->part_size) {
-		struct be_commit c2 = *c;
-
-		c2.attr = &attr;
 		ret = s3_multipart_commit(s, ctx, key, &c2, old, &now);
 	} else {
 		bool absent = s3_heads_recent(s, key, S3_RECENT_ABSENT, NULL);

@@ -15,6 +15,8 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 
+#define ERROR_PAUSE (2 * NSEC_PER_SEC)
+
 /* --- life ------------------------------------------------------------------------ */
 
 static struct s3_upload *
@@ -177,14 +179,20 @@ s3_upload_abort(struct s3_upload *u)
 	s3_upload_lost(u);
 }
 
-void
-s3_upload_lost(struct s3_upload *u)
+static void
+forget_locked(struct s3_upload *u)
 {
-	pthread_mutex_lock(&u->lock);
 	free(u->id);
 	u->id = NULL;
 	for (size_t i = 0; i < u->n; i++)
 		s3_part_reset_locked(&u->v[i]);
+}
+
+void
+s3_upload_lost(struct s3_upload *u)
+{
+	pthread_mutex_lock(&u->lock);
+	forget_locked(u);
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -212,6 +220,7 @@ failed_locked(struct s3_upload *u, int ret, bool transient, struct err *err)
 	if (u->error)
 		return;
 	u->error = ret;
+	u->error_ns = clock_mono_ns();
 	u->transient = transient;
 	err_release(&u->words);
 	u->words = *err;
@@ -327,7 +336,14 @@ void
 s3_upload_go(struct s3_upload *u)
 {
 	pthread_mutex_lock(&u->lock);
-	/* After an error the commit tells how it goes on. */
+	/* After an error the commit tells how it goes on, but for a store
+	 * that had a bad moment while a program writes for long. */
+	if (u->error && u->transient && !u->busy &&
+	    clock_mono_ns() - u->error_ns > ERROR_PAUSE) {
+		if (u->error == -ENOENT)
+			forget_locked(u);
+		u->error = 0;
+	}
 	if (u->id && !u->error) {
 		go_locked(u);
 	} else if (!u->beginning && !u->error) {
@@ -368,8 +384,11 @@ wait_locked(struct s3_upload *u, struct be_ctx *ctx)
 	atomic_store(&u->cancel, 0);
 	if (ret < 0)
 		return ret;
-	return be_fail(ctx, u->error, u->transient, "%s",
-		       u->words.msg ? u->words.msg : strerror(-u->error));
+	/* A new one is begun if the call is tried again. */
+	if (u->error == -ENOENT)
+		forget_locked(u);
+	return be_fail(ctx, u->error == -ENOENT ? -EIO : u->error, u->transient,
+		       "%s", u->words.msg ? u->words.msg : strerror(-u->error));
 }
 
 int

@@ -49,6 +49,7 @@ struct s3_upload {
 	size_t n, cap;
 	unsigned busy; /* units of work in the pool */
 	int error;     /* the first since the commit began; 0 = none */
+	int64_t error_ns;
 	bool transient;
 	struct err words;
 };
@@ -73,6 +74,15 @@ int s3_upload_parts(struct s3_upload *u, struct be_ctx *ctx);
 void s3_upload_lost(struct s3_upload *u);
 /* Now, in this thread; nothing may be on its way. */
 void s3_upload_abort(struct s3_upload *u);
+
+/* s3-multipart.c: the end.  *out: what the object is now. */
+int s3_upload_complete(struct s3_upload *u, struct be_ctx *ctx,
+		       const struct be_cond *cond, const struct be_opid *opid,
+		       uint64_t size, struct s3_head **out);
+/* What the object will say.  Times of UTIME_OMIT are left out. */
+int s3_upload_head(struct s3 *s, struct be_ctx *ctx, const char *key,
+		   const struct be_attr *want, const struct be_opid *opid,
+		   const struct s3_head *old, struct s3_fields *head);
 
 /* s3-part.c: sends part i.  0 also when it must be sent again: *done. */
 int s3_part_run(struct s3_upload *u, struct be_ctx *ctx, size_t i,

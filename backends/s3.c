@@ -383,6 +383,7 @@ static const struct backend_ops s3_ops = {
 	.read = s3_read,
 	.need = s3_need,
 	.commit = s3_commit,
+	.ahead = s3_ahead,
 	.setattr = s3_setattr,
 	.create = s3_create,
 	.mkdir = s3_mkdir,

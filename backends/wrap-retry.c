@@ -648,6 +648,7 @@ static const struct backend_ops retry_ops = {
 	.read = retry_read,
 	.need = retry_need,
 	.commit = retry_commit,
+	.ahead = wrap_ahead,
 	.setattr = retry_setattr,
 	.create = retry_create,
 	.mkdir = retry_mkdir,

@@ -276,6 +276,7 @@ static const struct backend_ops trace_ops = {
 	.read = trace_read,
 	.need = trace_need,
 	.commit = trace_commit,
+	.ahead = wrap_ahead,
 	.setattr = trace_setattr,
 	.create = trace_create,
 	.mkdir = trace_mkdir,

@@ -26,4 +26,11 @@ wrap_probed(struct backend *be, int ret)
 	return ret;
 }
 
+/* It belongs to the store; the commit that takes it comes through us. */
+static inline int
+wrap_ahead(struct backend *be, const struct be_commit *c, struct be_ahead **out)
+{
+	return be_ahead(be->below, c, out);
+}
+
 #endif

@@ -135,6 +135,16 @@ struct content {
 	struct be_opid resume; /* of a commit that may have been sent without
 				* an answer; "" = none */
 	uint64_t room; /* bytes that may be written before asking the disk */
+	/* Parts that leave before the commit (early.c). */
+	struct be_ahead *early; /* NULL: none */
+	struct be_opid early_op;
+	size_t early_next;	    /* number of the next part */
+	struct rangeset early_left; /* given to it, and not changed since */
+	uint64_t *early_sums; /* exposed: of their STORE_BLOCKs, as they left */
+	uint64_t nearly;
+	bool early_off;	       /* not tried before the next commit */
+	bool is_stream, polled; /* early_lock: looked at, just now */
+	TAILQ_ENTRY(content) stream;
 	LIST_HEAD(, flight) flights;
 
 	/* the opener, for commits */
@@ -200,6 +210,12 @@ struct cache {
 	pthread_t keeper; /* looks at them; started with the first */
 	bool has_keeper;
 	pthread_cond_t keeper_cond;
+	pthread_mutex_t early_lock; /* streams; a leaf */
+	pthread_cond_t early_cond;
+	struct content_list streams; /* the kernel writes them, unseen */
+	pthread_t early;	     /* looks at them; started with the first */
+	bool has_early;
+	atomic_uint nahead; /* contents with `early` */
 	struct content_list failed; /* unsent, and nobody has them open */
 	uint64_t changes;		/* number of the last local change */
 	uint64_t changed[EPOCH_SLOTS];	/* … of a path in this slot */
@@ -349,6 +365,10 @@ bool expose_changed_locked(const struct content *k);
 void expose_refresh_locked(struct content *k);
 /* Finds what changed; the committing thread only. */
 int expose_scan(struct content *k);
+/* Sums of the STORE_BLOCKs of [0, size); NULL: can't be read. */
+uint64_t *expose_sums(int fd, uint64_t size, uint64_t *n);
+/* The same file under another mode of access. */
+int expose_dup(int fd, int flags);
 /* After a commit: what was scanned is what the base has. */
 void expose_sent_locked(struct content *k);
 /* The last handle is gone: may the bytes still change?  false: they are
@@ -357,6 +377,26 @@ bool expose_may_change_locked(struct content *k);
 void expose_watch_locked(struct content *k); /* cache.lock; until they are still */
 void expose_stop(struct cache *c);
 void expose_free(struct content *k);
+
+/* early.c: parts of a new file leave while it is still written. */
+void early_init(struct cache *c);
+void early_stop(struct cache *c);
+/* Bytes that we wrote ourselves; sends what is whole now. */
+void early_wrote_locked(struct content *k, uint64_t off, uint64_t len);
+/* Their size became smaller. */
+void early_cut_locked(struct content *k);
+/* The kernel writes it: it is looked at now and then, until early_unwatch(),
+ * after which nobody does.  No lock is held. */
+void early_watch(struct content *k);
+void early_unwatch(struct content *k);
+/* For the committing thread: what is whole leaves now. */
+void early_rest_locked(struct content *k, uint64_t size);
+/* sums: of the first n blocks as they are now; what differs has not left. */
+void early_verify_locked(struct content *k, const uint64_t *sums, uint64_t n);
+/* May this commit go on with it? */
+bool early_fits_locked(const struct content *k);
+/* What left and is in no commit is thrown away. */
+void early_drop_locked(struct content *k);
 
 /* commit.c */
 int content_commit(struct content *k, struct cache_ctx *ctx);

@@ -66,6 +66,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->keeper_cond, &attr);
 	pthread_condattr_destroy(&attr);
+	early_init(c);
 	*out = c;
 	return 0;
 }
@@ -169,6 +170,7 @@ cache_free(struct cache *c)
 	while (atomic_load(&c->jobs))
 		nanosleep(&tick, NULL);
 	expose_stop(c);
+	early_stop(c);
 	drop_idle(c);
 	leave_unsent(c, &c->failed);
 	leave_unsent(c, &c->orphans);
@@ -179,6 +181,8 @@ cache_free(struct cache *c)
 	backend_free(c->be);
 	keys_release(&c->keys);
 	pthread_cond_destroy(&c->keeper_cond);
+	pthread_cond_destroy(&c->early_cond);
+	pthread_mutex_destroy(&c->early_lock);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }

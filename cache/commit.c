@@ -124,7 +124,7 @@ content_log_locked(struct content *k, uint64_t off, uint64_t len)
 struct sending {
 	struct be_commit commit;
 	struct be_attr attr;
-	struct rangeset dirty;
+	struct rangeset dirty, left;
 	uint64_t gen;
 	unsigned mask;
 	bool unknown; /* it may have reached the store, and no answer came */
@@ -168,6 +168,13 @@ take_locked(struct content *k, struct sending *s)
 	s->commit.cond.ver = k->base;
 	s->commit.attr = &s->attr;
 	s->commit.mask = s->mask | BE_SET_MTIME_SOFT;
+	s->commit.ahead = NULL;
+	if (early_fits_locked(k)) {
+		rangeset_copy(&s->left, &k->early_left);
+		s->commit.ahead = k->early;
+		s->commit.left = s->left.v;
+		s->commit.nleft = s->left.n;
+	}
 }
 
 /* Not sent: it is dirty again. */
@@ -456,6 +463,8 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 			k->resume.s[0] = '\0';
 			ctx->be.attempt = 1;
 			resumed = true;
+		} else if (s->commit.ahead) {
+			s->commit.opid = k->early_op;
 		} else {
 			be_opid_new(&s->commit.opid);
 		}
@@ -472,6 +481,9 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 		s->unknown = ctx->be.transient || ret == -EIO ||
 			     ret == -EINTR || ret == -ETIMEDOUT;
 	}
+	pthread_mutex_lock(&k->lock);
+	early_drop_locked(k);
+	pthread_mutex_unlock(&k->lock);
 	if (ret == 0 && resumed) {
 		/* One of the two did it.  What was sent first may be less
 		 * than what is here now: it is only the base. */
@@ -530,7 +542,7 @@ lock_path(struct content *k, struct cache_ctx *ctx, struct key *key,
 static int
 send(struct content *k, struct cache_ctx *ctx)
 {
-	struct sending s = { .dirty = RANGESET_INIT };
+	struct sending s = { .dirty = RANGESET_INIT, .left = RANGESET_INIT };
 	_cleanup_free_ char *path = NULL;
 	struct key key;
 	int ret = lock_path(k, ctx, &key, &path);
@@ -558,6 +570,7 @@ send(struct content *k, struct cache_ctx *ctx)
 		err_prefix(ctx->be.err, "send \"%s\"", path);
 	}
 	rangeset_release(&s.dirty);
+	rangeset_release(&s.left);
 	return ret;
 }
 
@@ -583,6 +596,7 @@ content_commit(struct content *k, struct cache_ctx *ctx)
 	opener.be.ngroups = k->ngroups;
 	pthread_mutex_unlock(&k->lock);
 
+	early_unwatch(k);
 	ret = expose_scan(k);
 	if (ret == 0)
 		ret = send(k, &opener);

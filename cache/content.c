@@ -61,6 +61,8 @@ content_list_locked(struct content *k, struct content_list *list)
 static void
 content_free(struct content *k)
 {
+	early_unwatch(k);
+	early_drop_locked(k); /* nobody else has it */
 	if (k->clean)
 		store_close(k->clean);
 	if (k->fd >= 0 && !k->private_name)
@@ -78,6 +80,7 @@ content_free(struct content *k)
 	rangeset_release(&k->present);
 	rangeset_release(&k->dirty);
 	rangeset_release(&k->sending);
+	rangeset_release(&k->early_left);
 	pthread_cond_destroy(&k->cond);
 	pthread_mutex_destroy(&k->lock);
 	free(k->groups);
@@ -206,6 +209,8 @@ content_rename_locked(struct content *k, const char *path)
 
 	content_detach_locked(k);
 	pthread_mutex_lock(&k->lock);
+	if (!k->committing)
+		early_drop_locked(k); /* it goes to the old name */
 	free(k->path);
 	k->path = xstrdup(path);
 	if (content_unsent_locked(k))
@@ -234,6 +239,8 @@ content_unlinked(struct content *k)
 	cache_unlock(k->c);
 	pthread_mutex_lock(&k->lock);
 	k->unlinked = true;
+	if (!k->committing)
+		early_drop_locked(k);
 	k->other_names = k->in_store && k->attr.nlink > 1;
 	if (k->private_name)
 		journal_drop(k->c->store, k->private_name);

@@ -74,9 +74,8 @@ expose_refresh_locked(struct content *k)
 	k->attr.ctime = st.st_ctim;
 }
 
-/* NULL: can't be read. */
-static uint64_t *
-sums_of(int fd, uint64_t size, uint64_t *n)
+uint64_t *
+expose_sums(int fd, uint64_t size, uint64_t *n)
 {
 	_cleanup_free_ char *p = xmalloc(STORE_BLOCK);
 	uint64_t *sums;
@@ -124,7 +123,7 @@ int
 expose_scan(struct content *k)
 {
 	struct stat st;
-	uint64_t *sums = NULL, n = 0;
+	uint64_t *sums = NULL, n = 0, left;
 	bool hash;
 
 	pthread_mutex_lock(&k->lock);
@@ -140,10 +139,18 @@ expose_scan(struct content *k)
 	sync_file_range(k->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	if (fstat(k->fd, &st) < 0)
 		return -errno;
-	if (hash)
-		sums = sums_of(k->fd, st.st_size, &n);
+	/* What is new leaves while the rest is looked at. */
+	pthread_mutex_lock(&k->lock);
+	early_rest_locked(k, st.st_size);
+	left = k->nearly * STORE_BLOCK;
+	pthread_mutex_unlock(&k->lock);
+	if (hash || left > (uint64_t)st.st_size)
+		left = st.st_size;
+	if (hash || left)
+		sums = expose_sums(k->fd, left, &n);
 
 	pthread_mutex_lock(&k->lock);
+	early_verify_locked(k, sums, n);
 	free(k->scanned);
 	k->scanned = sums;
 	k->nscanned = n;
@@ -248,10 +255,12 @@ expose_write(struct content *k, struct cache_ctx *ctx, int *fd)
 		return -EOPNOTSUPP; /* in memory, or not the kernel's */
 	}
 	if (!k->exposed_rw) {
+		early_drop_locked(k); /* it may be changed unseen */
 		/* What was written through us is known to be dirty.  From now
 		 * on a change shows in the stamp, and where by the sums. */
-		if (!k->truncated && k->in_store && !k->sums && !k->dirty.n)
-			k->sums = sums_of(k->fd, k->attr.size, &k->nsums);
+		if (!k->truncated && k->in_store && k->base_size && !k->sums &&
+		    !k->dirty.n)
+			k->sums = expose_sums(k->fd, k->attr.size, &k->nsums);
 		fstat(k->fd, &k->stamp);
 		k->stamp_ok = true;
 		k->seen_mtim = k->stamp.st_mtim;
@@ -262,6 +271,7 @@ expose_write(struct content *k, struct cache_ctx *ctx, int *fd)
 	}
 	*fd = k->fd;
 	pthread_mutex_unlock(&k->lock);
+	early_watch(k);
 	return 0;
 }
 
@@ -320,9 +330,8 @@ cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd)
 
 /* --- after the last close ------------------------------------------------- */
 
-/* The same file under another mode of access. */
-static int
-dup_as(int fd, int flags)
+int
+expose_dup(int fd, int flags)
 {
 	char self[32];
 
@@ -339,7 +348,7 @@ expose_may_change_locked(struct content *k)
 	if (k->committing)
 		return true; /* fd is being read */
 	/* Our own descriptor must not be a writer's while we ask. */
-	ro = dup_as(k->fd, O_RDONLY);
+	ro = expose_dup(k->fd, O_RDONLY);
 	if (ro < 0)
 		return true;
 	close(k->fd);
@@ -348,7 +357,7 @@ expose_may_change_locked(struct content *k)
 	still = fcntl(ro, F_SETLEASE, F_RDLCK) == 0;
 	if (still)
 		fcntl(ro, F_SETLEASE, F_UNLCK);
-	rw = dup_as(ro, O_RDWR);
+	rw = expose_dup(ro, O_RDWR);
 	if (rw < 0)
 		return true; /* looked at again later */
 	k->fd = rw;

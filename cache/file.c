@@ -154,6 +154,7 @@ zero_range(struct content *k, struct cache_ctx *ctx, uint64_t off,
 		rangeset_add(&k->present, off, len);
 		rangeset_add(&k->dirty, off, len);
 		content_log_locked(k, off, len);
+		early_wrote_locked(k, off, len);
 		k->append_only = false;
 		k->gen++;
 		content_touch_locked(k);

@@ -6,6 +6,7 @@ libcache_a_SOURCES = \
 	cache/cache.c cache/cache.h cache/cache-priv.h \
 	cache/commit.c \
 	cache/content.c \
+	cache/early.c \
 	cache/expose.c \
 	cache/fetch.c \
 	cache/file.c \

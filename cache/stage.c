@@ -138,6 +138,8 @@ truncate_locked(struct content *k, uint64_t size)
 	if (!k->private_name)
 		atomic_fetch_add(&k->c->memory_bytes, size - old);
 	k->attr.size = size;
+	if (size < old)
+		early_cut_locked(k);
 	content_log_locked(k, 0, 0);
 	k->append_only = false;
 	k->gen++;
@@ -247,6 +249,7 @@ cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
 		k->attr.size = off + len;
 	}
 	content_log_locked(k, off, len);
+	early_wrote_locked(k, off, len);
 	k->gen++;
 	content_touch_locked(k);
 	content_kill_priv_locked(k, ctx->be.uid);

@@ -39,4 +39,5 @@ shell_tests += \
 	tests/fs/list-requests.sh \
 	tests/fs/seen-at-once.sh \
 	tests/fs/sqlite.sh \
+	tests/fs/upload.sh \
 	$(NULL)
