@@ -18,6 +18,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "fs/guard.h"
 #include "fs/kmount.h"
 #include "fs/places.h"
 #include "fs/utab.h"
@@ -392,6 +393,28 @@ all_sent(const char *dir, json_t *o)
 	return false;
 }
 
+/* Was the mount made with `guard`?  One whose daemon is gone keeps it. */
+static bool
+has_guard(const struct mount_entry *e)
+{
+	_cleanup_json_ json_t *o = NULL;
+
+	if (client_ask(e, "status", STATUS_WAIT_MS, &o, NULL) < 0)
+		return false;
+	return strcmp(text_of(json_object_get(o, "options"), "guard"),
+		      "yes") == 0;
+}
+
+static void
+clear_guard(const char *dir)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+
+	/* Another mount may have been below. */
+	if (mountinfo_at(dir, &e) == 0)
+		guard_clear(dir);
+}
+
 static int
 do_umount(const struct mount_entry *e, bool force, bool lazy)
 {
@@ -425,7 +448,7 @@ client_umount(const char *dir, bool force, bool lazy)
 	_cleanup_json_ json_t *wait_req = NULL;
 	_cleanup_free_ char *path = places_canonical(dir);
 	struct asked wait;
-	bool waiting, sent = true;
+	bool waiting, guarded, sent = true;
 	int r;
 
 	r = path ? mountinfo_at(path, &e) : -errno;
@@ -449,8 +472,11 @@ client_umount(const char *dir, bool force, bool lazy)
 			return 1;
 	}
 	wait_req = command("wait");
+	guarded = has_guard(&e);
 	waiting = ask_begin(&e, wait_req, &wait, NULL) == 0;
 	r = do_umount(&e, force, lazy);
+	if (r == 0 && guarded)
+		clear_guard(path);
 	if (!waiting)
 		return r;
 	/* It ends when nobody else has it (a container, a lazy user); what was

@@ -17,6 +17,7 @@ libfs_a_SOURCES = \
 	fs/doctor.c fs/doctor.h \
 	fs/fs.h \
 	fs/gate.c fs/gate.h \
+	fs/guard.c fs/guard.h \
 	fs/handle.c fs/handle.h \
 	fs/inode.c fs/inode.h \
 	fs/kmount.c fs/kmount.h \

@@ -18,6 +18,7 @@
 #include "common/mountinfo.h"
 #include "common/xalloc.h"
 #include "fs/client.h"
+#include "fs/guard.h"
 #include "fs/kmount.h"
 #include "fs/link.h"
 #include "fs/places.h"
@@ -114,6 +115,24 @@ default_owner(const char *dir, struct options *opt, struct err *err)
 	if (r == 0 && !opt->gid)
 		r = options_add(opt, "gid", gid, err);
 	return r;
+}
+
+/* Without it the share would be no worse than it was: a warning will do. */
+static void
+set_guard(const char *dir)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	bool empty;
+
+	if (guard_set(dir, &empty, &err) < 0)
+		fprintf(stderr, "sharedfs: warning: guard: %s\n",
+			err_words(&err));
+	else if (!empty)
+		fprintf(stderr,
+			"sharedfs: warning: guard: %s is not empty: what was "
+			"written there while the share was not mounted is "
+			"hidden now\n",
+			dir);
 }
 
 /* What a wrong SOURCE or option says, before anything is started. */
@@ -234,6 +253,9 @@ mount_command(const char *source, const char *dir, struct options *opt,
 	if (r < 0 || check_dir(place, &err) < 0 ||
 	    default_owner(place, opt, &err) < 0)
 		return complain(&err);
+	/* Also if the mount fails: then more than ever. */
+	if (opt->guard)
+		set_guard(place);
 	/* A working directory on the mount would be fatal (it hangs at exit),
 	 * and any other keeps a file system busy. */
 	if (chdir("/") < 0) {

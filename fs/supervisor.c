@@ -25,6 +25,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "fs/guard.h"
 #include "fs/kmount.h"
 #include "fs/link.h"
 #include "fs/logging.h"
@@ -274,6 +275,8 @@ unmount_now(struct supervisor *s)
 			 s->plan->dir);
 		kumount(s->plan->dir, MNT_DETACH);
 	}
+	if (s->plan->opt->guard && s->live)
+		guard_clear(s->plan->dir);
 }
 
 /* --- what happens --------------------------------------------------------- */

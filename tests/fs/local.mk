@@ -12,6 +12,7 @@ shell_tests += \
 	tests/fs/credentials.sh \
 	tests/fs/dead.sh \
 	tests/fs/doctor.sh \
+	tests/fs/guard.sh \
 	tests/fs/kill-worker.sh \
 	tests/fs/kill-writer.sh \
 	tests/fs/mount.sh \
