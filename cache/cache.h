@@ -206,6 +206,8 @@ int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
 /* The last reference of a handle.  What is unsent (no flush came) is sent
  * here, in this thread. */
 void cache_release(struct cfile *cf, struct cache_ctx *ctx);
+/* Would it wait for nothing and write nothing?  (A guess; both are right.) */
+bool cache_release_is_quick(struct cfile *cf);
 
 /* --- state --------------------------------------------------------------- */
 

@@ -21,6 +21,7 @@ libcache_a_SOURCES = \
 	cache/stage.c \
 	cache/store.c cache/store.h cache/store-priv.h \
 	cache/store-dir.c cache/store-publish.c \
+	cache/store-idle.c \
 	cache/store-record.c cache/store-record.h \
 	cache/store-verified.c \
 	cache/store-take.c \

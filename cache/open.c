@@ -500,6 +500,20 @@ idle_keep_locked(struct content *k, struct content **drop)
 	}
 }
 
+bool
+cache_release_is_quick(struct cfile *cf)
+{
+	struct content *k = cf->k;
+	bool quick;
+
+	if (for_writing(cf->flags))
+		return false;
+	pthread_mutex_lock(&k->lock);
+	quick = k->fd < 0 && !k->private_name;
+	pthread_mutex_unlock(&k->lock);
+	return quick;
+}
+
 void
 cache_release(struct cfile *cf, struct cache_ctx *ctx)
 {

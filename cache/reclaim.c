@@ -228,6 +228,7 @@ pass(struct store *s, uint64_t want, bool must)
 	if (r < 0 && r != -ENOENT)
 		store_failed(s, FAULT_READ, r, "count");
 	if (r == 0 && over(s, c.bytes, want)) {
+		store_idle_flush(s);
 		if (c.n)
 			qsort(c.v, c.n, sizeof(*c.v), by_age);
 		dropped = evict_down(s, &c, want);
@@ -340,6 +341,7 @@ reclaim_thread(void *arg)
 
 		s->kicked = false;
 		pthread_mutex_unlock(&s->reclaim_lock);
+		store_idle_age(s);
 		if (counted == 0 || (due(s, counted) && !barren(s))) {
 			pthread_mutex_lock(&s->pass_lock);
 			pass(s, 0, false);

@@ -50,6 +50,7 @@ struct clean_name {
 #define XATTR_REC_MAX 2048
 
 struct verified_table;
+struct store_idle;
 
 struct store_file {
 	struct store *s;
@@ -57,7 +58,12 @@ struct store_file {
 	struct record rec;
 	struct verified *good;
 	atomic_bool bad;
+	bool rec_beside; /* the record is a file, not an attribute */
+	bool taken;	 /* by store_take(): not under that name any more */
 	struct clean_name name;
+	/* What the record was compared with. */
+	char *path;
+	struct be_ver ver;
 };
 
 struct store {
@@ -81,6 +87,7 @@ struct store {
 	_Atomic int64_t free_seen_ns;
 
 	struct verified_table *verified;
+	struct store_idle *idle;
 
 	/* journal.c: inodes of old records, by the number in their names */
 	pthread_mutex_t spare_lock;
@@ -156,6 +163,22 @@ int store_read_all(int fd, void *p, size_t n, uint64_t off);
  * ctime. */
 void store_carry_verified(struct store_file *f);
 
+/* Closes it for good. */
+void store_file_free(struct store_file *f);
+
+/* --- store-idle.c -------------------------------------------------------- */
+
+struct store_idle *store_idle_new(void);
+void store_idle_free(struct store *s);
+/* Takes over f, which nobody uses any more. */
+void store_idle_put(struct store_file *f);
+/* The one of that name, or NULL; the caller's from now on. */
+struct store_file *store_idle_take(struct store *s, const struct clean_name *n);
+/* The name goes away, or another file gets it. */
+void store_idle_drop(struct store *s, const struct clean_name *n);
+void store_idle_flush(struct store *s);
+void store_idle_age(struct store *s); /* closes what was idle for seconds */
+
 /* --- reclaim.c ----------------------------------------------------------- */
 
 void reclaim_init(struct store *s);
@@ -183,5 +206,7 @@ struct verified *verified_get(struct verified_table *t, const struct stat *st,
 void verified_put(struct verified_table *t, struct verified *v);
 bool verified_has(const struct verified *v, uint64_t block);
 void verified_add(struct verified *v, uint64_t block);
+/* Is v of the inode as it is in st? */
+bool verified_fits(const struct verified *v, const struct stat *st);
 
 #endif

@@ -44,6 +44,7 @@ store_take(struct store_file *f, int *out, char **name, uint64_t **sums,
 	}
 	unlinkat(s->fd[DIR_CLEAN], f->name.rec, 0);
 	fremovexattr(fd, f->name.xattr);
+	f->taken = true;
 	flock(f->fd, LOCK_UN); /* it can't be evicted where it is now */
 	*sums = f->rec.nblocks ? xmemdup(f->rec.sums, f->rec.nblocks *
 							      sizeof(**sums)) :

@@ -67,17 +67,30 @@ verified_table_free(struct verified_table *t)
 	free(t);
 }
 
+static struct verified_key
+key_of(const struct stat *st)
+{
+	return (struct verified_key){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.sec = st->st_ctim.tv_sec,
+		.nsec = st->st_ctim.tv_nsec,
+	};
+}
+
+bool
+verified_fits(const struct verified *v, const struct stat *st)
+{
+	const struct verified_key key = key_of(st);
+
+	return memcmp(&v->key, &key, sizeof(key)) == 0;
+}
+
 struct verified *
 verified_get(struct verified_table *t, const struct stat *st, uint64_t nblocks)
 {
-	struct verified_key key;
+	const struct verified_key key = key_of(st);
 	struct verified *v;
-
-	memset(&key, 0, sizeof(key));
-	key.ino = st->st_ino;
-	key.size = (uint64_t)st->st_size;
-	key.sec = st->st_ctim.tv_sec;
-	key.nsec = st->st_ctim.tv_nsec;
 
 	pthread_mutex_lock(&t->lock);
 	HASH_FIND(hh, t->hash, &key, sizeof(key), v);

@@ -47,6 +47,7 @@ store_new(const struct store_config *cfg, struct store **out, struct err *err)
 	reclaim_init(s);
 	atomic_store(&s->next_name, (unsigned long long)timespec_ns(clock_wall()));
 	s->verified = verified_table_new();
+	s->idle = store_idle_new();
 	for (int i = 0; i < DIR_N; i++)
 		s->fd[i] = -1;
 	for (int i = 0; i < DIR_N; i++) {
@@ -84,6 +85,7 @@ store_free(struct store *s)
 	if (!s)
 		return;
 	reclaim_stop(s);
+	store_idle_free(s);
 	for (int i = 0; i < DIR_N; i++)
 		if (s->fd[i] >= 0)
 			close(s->fd[i]);
@@ -134,6 +136,7 @@ store_clean_name(const struct record_key *k, struct clean_name *n)
 void
 store_drop_clean(struct store *s, const struct clean_name *n)
 {
+	store_idle_drop(s, n);
 	if (unlinkat(s->fd[DIR_CLEAN], n->s, 0) < 0)
 		store_failed(s, FAULT_WRITE, -errno, "unlink");
 	unlinkat(s->fd[DIR_CLEAN], n->rec, 0);
@@ -175,7 +178,7 @@ read_rec_file(struct store *s, const struct clean_name *n,
 
 static int
 load_record(struct store *s, int fd, const struct clean_name *n,
-	    const struct record_key *k, struct record *out)
+	    const struct record_key *k, struct record *out, bool *beside)
 {
 	char buf[XATTR_REC_MAX];
 	ssize_t len;
@@ -187,6 +190,7 @@ load_record(struct store *s, int fd, const struct clean_name *n,
 		return -EBADMSG;
 	if (errno != ENODATA && errno != ENOTSUP)
 		return -errno;
+	*beside = true;
 	return read_rec_file(s, n, k, out);
 }
 
@@ -222,6 +226,26 @@ touch(struct store_file *f, const struct stat *st)
 		store_carry_verified(f);
 }
 
+/* One that was closed a moment ago, if it still is what it was. */
+static struct store_file *
+open_idle(struct store *s, const struct clean_name *n,
+	  const struct record_key *k)
+{
+	struct store_file *f = store_idle_take(s, n);
+	struct stat st;
+
+	if (!f)
+		return NULL;
+	if (strcmp(f->path, k->path) != 0 || !be_ver_equal(&f->ver, k->ver) ||
+	    flock(f->fd, LOCK_SH | LOCK_NB) < 0 || fstat(f->fd, &st) < 0 ||
+	    st.st_nlink == 0 || !verified_fits(f->good, &st)) {
+		store_file_free(f);
+		return NULL;
+	}
+	touch(f, &st);
+	return f;
+}
+
 struct store_file *
 store_open(struct store *s, const char *path, const struct be_ver *ver)
 {
@@ -230,12 +254,16 @@ store_open(struct store *s, const char *path, const struct be_ver *ver)
 	struct store_file *f;
 	struct clean_name n;
 	struct record rec;
+	bool beside = false;
 	struct stat st;
 	int r;
 
 	if (!be_ver_known(ver))
 		return NULL;
 	store_clean_name(&k, &n);
+	f = open_idle(s, &n, &k);
+	if (f)
+		return f;
 	fd = openat(s->fd[DIR_CLEAN], n.s,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
 	if (fd < 0) {
@@ -250,7 +278,8 @@ store_open(struct store *s, const char *path, const struct be_ver *ver)
 		store_failed(s, FAULT_READ, -errno, "stat");
 		return NULL;
 	}
-	r = S_ISREG(st.st_mode) ? load_record(s, fd, &n, &k, &rec) : -EBADMSG;
+	r = S_ISREG(st.st_mode) ? load_record(s, fd, &n, &k, &rec, &beside) :
+				   -EBADMSG;
 	if (r == -EBADMSG) {
 		damaged(s, &n, "bad record");
 		return NULL;
@@ -273,6 +302,9 @@ store_open(struct store *s, const char *path, const struct be_ver *ver)
 	f->rec = rec;
 	f->good = verified_get(s->verified, &st, rec.nblocks);
 	f->name = n;
+	f->rec_beside = beside;
+	f->path = xstrdup(path);
+	f->ver = *ver;
 	touch(f, &st);
 	store_works(s, FAULT_READ);
 	return f;
@@ -293,11 +325,17 @@ store_file_fd(const struct store_file *f)
 void
 store_close(struct store_file *f)
 {
-	if (!f)
-		return;
+	if (f)
+		store_idle_put(f);
+}
+
+void
+store_file_free(struct store_file *f)
+{
 	verified_put(f->s->verified, f->good);
 	close(f->fd);
 	record_release(&f->rec);
+	free(f->path);
 	free(f);
 }
 

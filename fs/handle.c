@@ -106,6 +106,10 @@ handle_put(struct handle *h)
 		return;
 	}
 	h->job.run = release_job;
+	if (cache_release_is_quick(h->cf)) {
+		release_job(&h->job);
+		return;
+	}
 	pool_add(h->fs->commit, &h->job);
 }
 

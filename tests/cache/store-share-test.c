@@ -255,6 +255,8 @@ test_open_stays(void **state)
 	set_age(b, "mine", 5000);
 	store_reclaim(two);
 	assert_false(has(two, "mine"));
+	/* Nor does the first one, which had it open a moment ago. */
+	assert_false(has(b->s, "mine"));
 	store_free(two);
 }
 
