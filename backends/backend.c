@@ -248,6 +248,13 @@ be_read(struct backend *be, struct be_ctx *ctx, const char *path,
 	return result(be, ctx, "read", ret, 0);
 }
 
+void
+be_believe_absent(struct backend *be, const char *path)
+{
+	if (be->ops->believe_absent)
+		be->ops->believe_absent(be, path);
+}
+
 int
 be_need(struct backend *be, const struct be_commit *c, struct rangeset *need)
 {

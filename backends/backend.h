@@ -123,7 +123,8 @@ struct be_cond {
 	struct be_ver ver; /* for BE_MATCH */
 };
 
-enum be_hint { BE_HINT_NONE, BE_HINT_FILE, BE_HINT_DIR };
+/* What is likely to be there; the answer is the same with each. */
+enum be_hint { BE_HINT_NONE, BE_HINT_FILE, BE_HINT_DIR, BE_HINT_NEW };
 
 /* Takes bytes as they come, in rising order of off; <0 stops the transfer.  A
  * fetch that is repeated (wrap-retry) begins at 0 again. */
@@ -239,6 +240,9 @@ struct backend_ops {
 		    be_list_fn *fn, void *arg);
 	int (*statfs)(struct backend *be, struct be_ctx *ctx,
 		      struct statvfs *out);
+	/* The caller has good reason to believe that there is nothing at path:
+	 * what it does next need not ask.  Never blocks.  Default: nothing. */
+	void (*believe_absent)(struct backend *be, const char *path);
 
 	/*
 	 * Attributes, and the first `max` bytes unless the version is `have`
@@ -428,6 +432,7 @@ int be_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 int be_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	    be_list_fn *fn, void *arg);
 int be_statfs(struct backend *be, struct be_ctx *ctx, struct statvfs *out);
+void be_believe_absent(struct backend *be, const char *path);
 int be_fetch(struct backend *be, struct be_ctx *ctx, const char *path,
 	     const struct be_ver *have, uint64_t max,
 	     const struct be_sink *sink, struct be_attr *out, uint64_t *got);

@@ -21,8 +21,10 @@
 #include "common/xalloc.h"
 
 #define HEADS_MAX 8192
-/* As old as attributes may be by default. */
-#define MOMENT_NS NSEC_PER_SEC
+/* Names that may begin with a new name, before it is asked for otherwise. */
+#define ALIKE_MAX 16
+/* Between a lookup that found nothing and the call that makes the name. */
+#define ABSENT_NS NSEC_PER_SEC
 /* That a name is a file with no directory beside it, or a directory has its
  * marker, changes only by the hand of somebody who breaks it on purpose. */
 #define WHILE_NS (10 * NSEC_PER_SEC)
@@ -145,6 +147,9 @@ bool
 s3_heads_recent(struct s3 *s, const char *key, enum s3_recent what,
 		struct s3_head **out)
 {
+	int64_t moment = atomic_load(&s->moment_ns);
+	int64_t absent = moment > ABSENT_NS ? moment : ABSENT_NS;
+	int64_t a_while = moment > WHILE_NS ? moment : WHILE_NS;
 	int64_t now = clock_mono_ns();
 	bool yes = false;
 	struct seen *e;
@@ -154,18 +159,18 @@ s3_heads_recent(struct s3 *s, const char *key, enum s3_recent what,
 	if (e)
 		switch (what) {
 		case S3_RECENT_HEAD:
-			yes = e->head && now - e->seen_ns < MOMENT_NS;
+			yes = e->head && now - e->seen_ns < moment;
 			break;
 		case S3_RECENT_THERE:
-			yes = e->head && now - e->seen_ns < WHILE_NS;
+			yes = e->head && now - e->seen_ns < a_while;
 			break;
 		case S3_RECENT_PLAIN:
 			yes = e->head && e->plain_ns &&
-			      now - e->plain_ns < WHILE_NS;
+			      now - e->plain_ns < a_while;
 			break;
 		case S3_RECENT_ABSENT:
 			yes = !e->head && e->plain_ns &&
-			      now - e->plain_ns < MOMENT_NS;
+			      now - e->plain_ns < absent;
 			break;
 		}
 	if (yes && out)
@@ -371,6 +376,56 @@ question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 	return 0;
 }
 
+/* What the keys that begin with a name say about it. */
+struct alike {
+	const char *file, *marker;
+	bool file_seen, dir_seen;
+};
+
+static int
+alike_fn(void *arg, const struct s3_xml_entry *e)
+{
+	struct alike *l = arg;
+
+	if (strcmp(e->key, l->marker) == 0)
+		l->dir_seen = true;
+	else if (!e->prefix && strcmp(e->key, l->file) == 0)
+		l->file_seen = true;
+	return 0;
+}
+
+/*
+ * Probably nothing is there: then one listing of what begins with the name says
+ * so for file, marker and implicit directory at once.  1: it says so.  0: it
+ * must be asked for otherwise.
+ */
+static int
+ask_alike(struct s3 *s, struct be_ctx *ctx, const struct question *qn)
+{
+	struct alike l = { .file = qn->file.key, .marker = qn->marker };
+	_cleanup_req_ struct s3_req q = { 0 };
+	struct s3_xml_list page = { 0 };
+	struct s3_req *v = &q;
+	bool all;
+	int ret;
+
+	s3_req_init(&q, S3_LIST, "GET", NULL);
+	s3_list_req(&q, qn->file.key, true, ALIKE_MAX, NULL);
+	ret = s3_run(s, ctx, &v, 1);
+	if (ret < 0)
+		return ret;
+	if (q.e.code == -ENOENT)
+		return 1;
+	if (q.e.code)
+		return s3_req_fail(s, ctx, &q);
+	ret = s3_xml_list(q.reply.body.s, q.reply.body.len, alike_fn, &l, &page);
+	all = !page.truncated;
+	s3_xml_list_release(&page);
+	if (ret < 0)
+		return 0;
+	return all && !l.file_seen && !l.dir_seen;
+}
+
 int
 s3_stat(struct s3 *s, struct be_ctx *ctx, const char *path, enum be_hint hint,
 	struct s3_stat *out)
@@ -407,6 +462,14 @@ s3_stat(struct s3 *s, struct be_ctx *ctx, const char *path, enum be_hint hint,
 			return 0;
 		}
 		qn.ask_file = false;
+	} else if (hint == BE_HINT_NEW) {
+		ret = ask_alike(s, ctx, &qn);
+		if (ret < 0)
+			return ret;
+		if (ret == 1) {
+			s3_heads_plain(s, qn.file.key, NULL);
+			return 0;
+		}
 	}
 	if (qn.ask_file)
 		v[n++] = &qn.file;
@@ -434,6 +497,31 @@ question_rest(struct s3 *s, struct be_ctx *ctx, struct question *qn)
 		return 0;
 	qn->ask_below = true;
 	return s3_run(s, ctx, &v, 1);
+}
+
+bool
+s3_stat_recall(struct s3 *s, const char *path, struct s3_stat *st)
+{
+	_cleanup_free_ char *key = NULL;
+	struct be_ctx ctx = { 0 };
+	struct be_attr a;
+
+	memset(st, 0, sizeof(*st));
+	if (!*path || s3_key_file(&ctx, s->prefix, path, &key) < 0)
+		return false;
+	if (s3_heads_recent(s, key, S3_RECENT_ABSENT, NULL))
+		return true;
+	if (!s3_heads_recent(s, key, S3_RECENT_PLAIN, NULL) ||
+	    !s3_heads_recent(s, key, S3_RECENT_HEAD, &st->head))
+		return false;
+	s3_meta_attr(&s->meta, st->head, key, &a);
+	if (S_ISDIR(a.mode)) {
+		s3_stat_release(st);
+		return false;
+	}
+	st->what = S3_FILE;
+	st->key = steal_ptr(&key);
+	return true;
 }
 
 int
@@ -523,4 +611,15 @@ s3_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 			       s->bucket, s->prefix, path);
 	s3_stat_attr(s, &st, out);
 	return 0;
+}
+
+void
+s3_believe_absent(struct backend *be, const char *path)
+{
+	struct s3 *s = to_s3(be);
+	_cleanup_free_ char *key = NULL;
+	struct be_ctx ctx = { 0 };
+
+	if (*path && s3_key_file(&ctx, s->prefix, path, &key) == 0)
+		s3_heads_plain(s, key, NULL);
 }

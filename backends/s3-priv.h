@@ -63,6 +63,7 @@ struct s3 {
 	enum s3_sum want_sum; /* S3_SUM_AUTO: as probed */
 	char *storage_class, *sse, *sse_key, *acl;
 	bool requester_pays;
+	_Atomic int64_t moment_ns; /* actimeo: how old a look may be that saves one */
 	struct s3_facts facts;
 	struct s3_heads *heads;
 	atomic_ullong hidden, conflicts, corrections;
@@ -158,6 +159,9 @@ void s3_stat_release(struct s3_stat *st);
 #define _cleanup_stat_ __attribute__((cleanup(s3_stat_release)))
 int s3_stat(struct s3 *s, struct be_ctx *ctx, const char *path,
 	    enum be_hint hint, struct s3_stat *out);
+/* What was seen or written here a moment ago: a file, or nothing at all.
+ * false: it must be looked at. */
+bool s3_stat_recall(struct s3 *s, const char *path, struct s3_stat *out);
 /* For what is about to be changed and probably is a file. */
 int s3_stat_file(struct s3 *s, struct be_ctx *ctx, const char *path,
 		 struct s3_stat *out);
@@ -278,6 +282,7 @@ int s3_delete_key(struct s3 *s, struct be_ctx *ctx, const char *key,
 int s3_probe(struct backend *be, struct be_ctx *ctx);
 int s3_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
+void s3_believe_absent(struct backend *be, const char *path);
 int s3_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	    be_list_fn *fn, void *arg);
 int s3_fetch(struct backend *be, struct be_ctx *ctx, const char *path,

@@ -69,6 +69,23 @@ s3_keep_dir(struct s3 *s, struct be_ctx *ctx, const char *path)
 	return ret == -EEXIST ? 0 : ret;
 }
 
+/* A file that was seen or written here a moment ago is not looked at again. */
+static int
+unlink_look(struct s3 *s, struct be_ctx *ctx, const char *path,
+	    const struct be_cond *cond, struct s3_stat *st)
+{
+	if (ctx->attempt == 0 && s3_stat_recall(s, path, st)) {
+		if (st->what == S3_FILE &&
+		    (cond->pre == BE_ANY ||
+		     (cond->pre == BE_MATCH &&
+		      strlen(st->head->etag) == cond->ver.len &&
+		      memcmp(st->head->etag, cond->ver.b, cond->ver.len) == 0)))
+			return 0;
+		s3_stat_release(st);
+	}
+	return s3_stat_file(s, ctx, path, st);
+}
+
 int
 s3_unlink(struct backend *be, struct be_ctx *ctx, const char *path,
 	  const struct be_cond *cond, const struct be_opid *opid)
@@ -80,7 +97,7 @@ s3_unlink(struct backend *be, struct be_ctx *ctx, const char *path,
 
 	if (!*path)
 		return be_fail(ctx, -EISDIR, false, "the root is a directory");
-	ret = s3_stat_file(s, ctx, path, &st);
+	ret = unlink_look(s, ctx, path, cond, &st);
 	if (ret < 0)
 		return ret;
 	if (st.what == S3_NONE)
@@ -105,6 +122,34 @@ s3_unlink(struct backend *be, struct be_ctx *ctx, const char *path,
 	return s3_delete_key(s, ctx, st.key, etag);
 }
 
+/* The listing tells the marker and the children; only where it shows nothing
+ * may there be another tool's object without the slash. */
+static int
+rmdir_look(struct s3 *s, struct be_ctx *ctx, const char *path,
+	   struct s3_stat *st)
+{
+	_cleanup_free_ char *below = s3_key_below(s->prefix, path);
+	_cleanup_free_ char *marker = NULL;
+	struct s3_entries l = { 0 };
+	int ret = s3_key_marker(ctx, s->prefix, path, &marker);
+
+	if (ret == 0)
+		ret = s3_list_keys(s, ctx, below, 2, &l);
+	if (ret < 0 && ret != -ENOENT) /* (some servers: nothing is there) */
+		return ret;
+	for (size_t i = 0; i < l.n; i++) {
+		if (strcmp(l.v[i].key, marker) != 0)
+			st->children = true;
+	}
+	if (l.n) {
+		st->what = S3_DIR;
+		st->key = steal_ptr(&marker);
+	}
+	s3_entries_release(&l);
+	return st->what == S3_DIR ? 0 :
+				    s3_stat(s, ctx, path, BE_HINT_NONE, st);
+}
+
 int
 s3_rmdir(struct backend *be, struct be_ctx *ctx, const char *path,
 	 const struct be_opid *opid)
@@ -115,7 +160,7 @@ s3_rmdir(struct backend *be, struct be_ctx *ctx, const char *path,
 
 	if (!*path)
 		return be_fail(ctx, -EBUSY, false, "the root can't be removed");
-	ret = s3_stat(s, ctx, path, BE_HINT_NONE, &st);
+	ret = rmdir_look(s, ctx, path, &st);
 	if (ret < 0)
 		return ret;
 	if (st.what == S3_NONE)

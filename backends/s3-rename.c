@@ -32,16 +32,27 @@
 
 /* --- a file ---------------------------------------------------------------------- */
 
-/* The source, if it still is what was copied. */
+/*
+ * Did the copy itself show that the source has that version?  Its reply names
+ * the version that was read.  A long copy read it long ago.
+ */
+static bool
+copy_shows_source(struct s3 *s, const struct s3_head *src,
+		  const struct s3_head *copy)
+{
+	return strcmp(src->etag, copy->etag) == 0 && src->size <= s->part_size;
+}
+
+/* The source, if it still is what was copied.  sure: it was a moment ago. */
 static int
 delete_source(struct s3 *s, struct be_ctx *ctx, const char *path,
-	      const struct s3_stat *from, const char *to_path)
+	      const struct s3_stat *from, const char *to_path, bool sure)
 {
 	_cleanup_free_ char *here = path_dir(path), *there = path_dir(to_path);
 	/* In the same directory the new name keeps it. */
 	int ret = strcmp(here, there) ? s3_keep_dir(s, ctx, path) : 0;
 
-	if (ret == 0 && !s->facts.delete_match) {
+	if (ret == 0 && !sure && !s->facts.delete_match) {
 		_cleanup_head_ struct s3_head *now = NULL;
 
 		ret = s3_look(s, ctx, from->key, &now);
@@ -73,6 +84,7 @@ rename_file(struct s3 *s, struct be_ctx *ctx, const char *from_path,
 	_cleanup_free_ char *key = NULL;
 	struct be_cond cond = { .pre = BE_ABSENT };
 	struct be_attr a;
+	bool sure = false;
 	int ret;
 
 	if (to->what == S3_DIR)
@@ -100,8 +112,11 @@ rename_file(struct s3 *s, struct be_ctx *ctx, const char *from_path,
 			return -EAGAIN;
 		if (ret < 0)
 			return ret;
+		sure = copy_shows_source(s, from->head, now);
+		/* Nothing, or a file: in neither case a directory. */
+		s3_heads_plain(s, key, now);
 	}
-	ret = delete_source(s, ctx, from_path, from, to_path);
+	ret = delete_source(s, ctx, from_path, from, to_path, sure);
 	if (ret < 0)
 		return ret;
 	s3_meta_attr(&s->meta, now, key, out);
@@ -534,13 +549,48 @@ rename_dir(struct s3 *s, struct be_ctx *ctx, const char *from_path,
 
 /* --- both ------------------------------------------------------------------------------------ */
 
+/*
+ * What the kernel's lookups just asked, and what was just written here, need no
+ * second question, if the copy names the source's version or shows it.  Whether
+ * the new name is free is asked again when its absence is what the caller wants
+ * (RENAME_NOREPLACE), unless the copy asks for it.
+ */
+static int
+look_at_both(struct s3 *s, struct be_ctx *ctx, const char *from,
+	     struct s3_stat *sf, const char *to, struct s3_stat *st,
+	     bool noreplace, bool again)
+{
+	bool have_from = !again && s3_stat_recall(s, from, sf);
+	bool have_to = !again && s3_stat_recall(s, to, st);
+
+	if (have_from && (sf->what != S3_FILE ||
+			  !(s->facts.copy_source ||
+			    (s3_etag_is_md5(sf->head->etag) &&
+			     !sf->head->opaque)))) {
+		s3_stat_release(sf);
+		have_from = false;
+	}
+	if (have_to && noreplace &&
+	    !(st->what == S3_NONE && s->facts.copy_absent)) {
+		s3_stat_release(st);
+		have_to = false;
+	}
+	if (have_from && have_to)
+		return 0;
+	if (have_from)
+		return s3_stat_file(s, ctx, to, st);
+	if (have_to)
+		return s3_stat_file(s, ctx, from, sf);
+	return s3_stat2(s, ctx, from, sf, to, st);
+}
+
 static int
 rename_once(struct s3 *s, struct be_ctx *ctx, const char *from, const char *to,
-	    bool noreplace, const struct be_opid *opid, unsigned mask,
-	    const struct be_attr *attr, struct be_attr *out)
+	    bool noreplace, bool again, const struct be_opid *opid,
+	    unsigned mask, const struct be_attr *attr, struct be_attr *out)
 {
 	_cleanup_stat_ struct s3_stat sf = { 0 }, st = { 0 };
-	int ret = s3_stat2(s, ctx, from, &sf, to, &st);
+	int ret = look_at_both(s, ctx, from, &sf, to, &st, noreplace, again);
 
 	if (ret < 0)
 		return ret;
@@ -580,8 +630,9 @@ s3_rename(struct backend *be, struct be_ctx *ctx, const char *from,
 		return be_fail(ctx, flags ? -EEXIST : -ENOTEMPTY, false,
 			       "%s holds %s", to, from);
 	for (int i = 0; i < TRIES && ret == -EAGAIN; i++)
-		ret = rename_once(s, ctx, from, to, flags != 0, opid, mask,
-				  attr, out);
+		ret = rename_once(s, ctx, from, to, flags != 0,
+				  i > 0 || ctx->attempt > 0, opid, mask, attr,
+				  out);
 	if (ret == -EAGAIN)
 		ret = be_fail(ctx, -EIO, true,
 			      "%s or %s changes all the time", from, to);

@@ -367,7 +367,10 @@ s3_reload(struct backend *be, const struct be_config *cfg)
 {
 	struct s3 *s = to_s3(be);
 	struct s3_http_config hc = { 0 };
+	int64_t moment;
 
+	if (get_duration(cfg, "actimeo", NSEC_PER_SEC, &moment, NULL) == 0)
+		atomic_store(&s->moment_ns, moment);
 	cred_forget(s->creds);
 	if (get_timeouts(cfg, &hc, NULL) == 0)
 		s3_http_set_timeouts(s->http, &hc);
@@ -379,6 +382,7 @@ static const struct backend_ops s3_ops = {
 	.getattr = s3_getattr,
 	.list = s3_list,
 	.statfs = s3_statfs,
+	.believe_absent = s3_believe_absent,
 	.fetch = s3_fetch,
 	.read = s3_read,
 	.need = s3_need,
@@ -410,6 +414,7 @@ set_options(struct s3 *s, const struct be_config *cfg, struct err *err)
 					     NULL };
 	const char *parallel = get(cfg, "parallel");
 	unsigned long n = 16;
+	int64_t moment = 0;
 	int word, ret;
 
 	ret = get_size(cfg, "part_size", UINT64_C(8) << 20, &s->part_size, err);
@@ -429,6 +434,9 @@ set_options(struct s3 *s, const struct be_config *cfg, struct err *err)
 	s->meta.posix = word;
 	if (ret == 0)
 		ret = get_owner(s, cfg, err);
+	if (ret == 0)
+		ret = get_duration(cfg, "actimeo", NSEC_PER_SEC, &moment, err);
+	atomic_init(&s->moment_ns, ret == 0 ? moment : 0);
 	s->storage_class = dup_opt(cfg, "storage_class");
 	s->sse = dup_opt(cfg, "sse");
 	s->sse_key = dup_opt(cfg, "sse_kms_key_id");

@@ -116,6 +116,12 @@ fault_read(struct backend *be, struct be_ctx *ctx, const char *path,
 	return injected(be, ctx, "read", path);
 }
 
+static void
+fault_believe_absent(struct backend *be, const char *path)
+{
+	be_believe_absent(be->below, path);
+}
+
 static int
 fault_need(struct backend *be, const struct be_commit *c, struct rangeset *need)
 {
@@ -392,6 +398,7 @@ static const struct backend_ops fault_ops = {
 	.statfs = fault_statfs,
 	.fetch = fault_fetch,
 	.read = fault_read,
+	.believe_absent = fault_believe_absent,
 	.need = fault_need,
 	.commit = fault_commit,
 	.setattr = fault_setattr,

@@ -371,6 +371,12 @@ retry_read(struct backend *be, struct be_ctx *ctx, const char *path,
 	return ret;
 }
 
+static void
+retry_believe_absent(struct backend *be, const char *path)
+{
+	be_believe_absent(be->below, path);
+}
+
 static int
 retry_need(struct backend *be, const struct be_commit *c, struct rangeset *need)
 {
@@ -646,6 +652,7 @@ static const struct backend_ops retry_ops = {
 	.statfs = retry_statfs,
 	.fetch = retry_fetch,
 	.read = retry_read,
+	.believe_absent = retry_believe_absent,
 	.need = retry_need,
 	.commit = retry_commit,
 	.ahead = wrap_ahead,

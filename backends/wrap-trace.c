@@ -78,6 +78,12 @@ trace_read(struct backend *be, struct be_ctx *ctx, const char *path,
 	return told(ctx, "read", path, start, ret);
 }
 
+static void
+trace_believe_absent(struct backend *be, const char *path)
+{
+	be_believe_absent(be->below, path);
+}
+
 static int
 trace_need(struct backend *be, const struct be_commit *c, struct rangeset *need)
 {
@@ -274,6 +280,7 @@ static const struct backend_ops trace_ops = {
 	.statfs = trace_statfs,
 	.fetch = trace_fetch,
 	.read = trace_read,
+	.believe_absent = trace_believe_absent,
 	.need = trace_need,
 	.commit = trace_commit,
 	.ahead = wrap_ahead,

@@ -106,10 +106,10 @@ attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
 
 	if (!e || e->until_ns <= clock_mono_ns())
 		return -EAGAIN;
+	*until_ns = e->until_ns;
 	if (e->attr.mode == 0)
 		return -ENOENT;
 	*out = e->attr;
-	*until_ns = e->until_ns;
 	return 0;
 }
 
@@ -255,6 +255,7 @@ attr_set_own(struct cache *c, const char *path, const struct be_attr *a)
 	cache_lock(c);
 	attr_changed_locked(c, path);
 	attr_parent_changed_locked(c, path);
+	names_made_locked(c, path);
 	e = obtain_locked(c, path);
 	/* The kernel's pages went along with our own write. */
 	if (e->pages)
@@ -272,6 +273,7 @@ attr_gone_own(struct cache *c, const char *path)
 	cache_lock(c);
 	attr_changed_locked(c, path);
 	attr_parent_changed_locked(c, path);
+	names_gone_locked(c, path);
 	e = find_locked(c, path);
 	if (e)
 		drop_locked(c, e);
@@ -285,6 +287,7 @@ attr_forget_tree(struct cache *c, const char *path)
 
 	cache_lock(c);
 	c->changed_all = ++c->changes;
+	names_forget_locked(c, path);
 	HASH_ITER(hh, c->attrs, e, tmp)
 	{
 		if (path_within(e->path, path))
@@ -302,6 +305,7 @@ attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
 		attr_forget_tree(c, path);
 		cache_lock(c);
 		attr_parent_changed_locked(c, path);
+		names_made_locked(c, path);
 		cache_unlock(c);
 	}
 	return ret;
@@ -345,6 +349,36 @@ attr_without_priv(mode_t mode)
 	return mode;
 }
 
+/* What is remembered, or which question is likely to be the cheapest. */
+static int
+recall(struct cache *c, const char *path, struct be_attr *out,
+       int64_t *until_ns, enum be_hint *hint, uint64_t *asked)
+{
+	bool told = false, renew = false;
+	struct aent *e;
+	int ret;
+
+	*hint = BE_HINT_NONE;
+	cache_lock(c);
+	ret = attr_find_locked(c, path, out, until_ns);
+	*asked = c->changes;
+	e = find_locked(c, path);
+	if (e && e->attr.mode != 0)
+		*hint = S_ISDIR(e->attr.mode) ? BE_HINT_DIR : BE_HINT_FILE;
+	else if (ret == -EAGAIN) {
+		told = names_absent_locked(c, path, until_ns, &renew);
+		if (names_guess_locked(c, path))
+			*hint = BE_HINT_NEW;
+	}
+	cache_unlock(c);
+	if (renew)
+		listing_renew(c, path);
+	if (!told)
+		return ret;
+	be_believe_absent(c->be, path);
+	return -ENOENT;
+}
+
 int
 attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	 struct be_attr *out, int64_t *until_ns)
@@ -356,30 +390,33 @@ int
 attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 	    enum be_hint hint, struct be_attr *out, int64_t *until_ns)
 {
+	enum be_hint guess;
 	struct be_attr a;
 	uint64_t asked;
 	int ret;
 
-	cache_lock(c);
-	ret = attr_find_locked(c, path, out, until_ns);
-	asked = c->changes;
-	cache_unlock(c);
+	ret = recall(c, path, out, until_ns, &guess, &asked);
 	if (ret != -EAGAIN)
 		return ret;
 	ret = must_not_block(ctx);
 	if (ret < 0)
 		return ret;
-	if (hint == BE_HINT_NONE && attr_peek(c, path, &a))
-		hint = S_ISDIR(a.mode) ? BE_HINT_DIR : BE_HINT_FILE;
+	if (hint == BE_HINT_NONE)
+		hint = guess;
 	ret = be_getattr(c->be, &ctx->be, path, hint, &a);
-	if (ret == -ENOENT && hint != BE_HINT_NONE)
-		ret = be_getattr(c->be, &ctx->be, path, BE_HINT_NONE, &a);
 	if (ret == 0) {
 		attr_install(c, path, &a, asked);
 		*out = a;
 		*until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
 	} else if (ret == -ENOENT) {
 		attr_install(c, path, NULL, asked);
+		*until_ns = clock_mono_ns() + c->cfg.negative_ns;
+	}
+	if (hint != BE_HINT_FILE && hint != BE_HINT_DIR &&
+	    (ret == 0 || ret == -ENOENT)) {
+		cache_lock(c);
+		names_looked_locked(c, path, ret == 0);
+		cache_unlock(c);
 	}
 	return ret;
 }

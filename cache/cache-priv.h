@@ -200,6 +200,7 @@ struct cache {
 	struct aent_list attr_lru;
 	struct lent *listings;
 	struct lent_list listing_lru;
+	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
 	struct content_list idle; /* partly fetched, for the next open */
 	unsigned nidle;
@@ -291,6 +292,28 @@ void attr_new(struct cache *c, struct cache_ctx *ctx, const char *path,
 mode_t attr_without_priv(mode_t mode);
 /* listing.c */
 void listing_free_all(struct cache *c);
+/* Asks the store for a listing of the directory that path is in, in a thread
+ * of cfg.run. */
+void listing_renew(struct cache *c, const char *path);
+
+/* names.c: names that are believed or guessed not to be there. */
+void names_init(struct cache *c);
+void names_release(struct cache *c);
+/* A listing of path that was asked for then. */
+void names_listed(struct cache *c, const char *path,
+		  const struct cache_listing *l, uint64_t asked,
+		  int64_t asked_ns);
+/* This node made that name, or may have; it removed it. */
+void names_made_locked(struct cache *c, const char *path);
+void names_gone_locked(struct cache *c, const char *path);
+void names_forget_locked(struct cache *c, const char *path); /* and below */
+/* Does a fresh listing say so?  renew: the caller calls listing_renew. */
+bool names_absent_locked(struct cache *c, const char *path, int64_t *until_ns,
+			 bool *renew);
+void names_renewed(struct cache *c, const char *path);
+/* Would one bet on it? */
+bool names_guess_locked(struct cache *c, const char *path);
+void names_looked_locked(struct cache *c, const char *path, bool found);
 
 /* content.c, fetch.c, stage.c */
 struct content *content_new(struct cache *c, const char *path);

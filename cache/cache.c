@@ -55,6 +55,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 					  defaults_of(cfg, c->be));
 	pthread_mutex_init(&c->lock, NULL);
 	keys_init(&c->keys);
+	names_init(c);
 	TAILQ_INIT(&c->attr_lru);
 	TAILQ_INIT(&c->listing_lru);
 	TAILQ_INIT(&c->idle);
@@ -175,6 +176,7 @@ cache_free(struct cache *c)
 	leave_unsent(c, &c->failed);
 	leave_unsent(c, &c->orphans);
 	listing_free_all(c);
+	names_release(c);
 	attr_free_all(c);
 	attr_table_free(c->table);
 	store_free(c->store);

@@ -194,18 +194,14 @@ remember(struct cache *c, const char *path, const struct cache_listing *l,
 	cache_unlock(c);
 }
 
-int
-cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
+static int
+list_store(struct cache *c, struct cache_ctx *ctx, const char *path,
 	   struct cache_listing *out)
 {
 	struct gather g = { .c = c, .dir = path };
+	int64_t asked_ns = clock_mono_ns();
 	int ret;
 
-	if (find_fresh(c, path, out))
-		return 0;
-	ret = must_not_block(ctx);
-	if (ret < 0)
-		return ret;
 	g.asked = epoch_now(c);
 	ret = be_list(c->be, &ctx->be, path, gather_entry, &g);
 	if (ret < 0) {
@@ -214,8 +210,60 @@ cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
 	}
 	add_pending(&g);
 	remember(c, path, &g.l, g.asked);
+	names_listed(c, path, &g.l, g.asked, asked_ns);
 	*out = g.l;
 	return 0;
+}
+
+int
+cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
+	   struct cache_listing *out)
+{
+	int ret;
+
+	if (find_fresh(c, path, out))
+		return 0;
+	ret = must_not_block(ctx);
+	return ret < 0 ? ret : list_store(c, ctx, path, out);
+}
+
+struct renewal {
+	struct cache *c;
+	char *dir;
+};
+
+static void
+renew_run(void *job)
+{
+	struct renewal *r = job;
+	struct cache *c = r->c;
+	struct cache_ctx ctx = { .be.cancel = &c->stopping };
+	struct cache_listing l;
+
+	/* A failure only means that lookups ask for themselves. */
+	if (list_store(c, &ctx, r->dir, &l) == 0)
+		cache_listing_release(&l);
+	names_renewed(c, r->dir);
+	atomic_fetch_sub(&c->jobs, 1);
+	free(r->dir);
+	free(r);
+}
+
+void
+listing_renew(struct cache *c, const char *path)
+{
+	struct renewal *r = xcalloc(1, sizeof(*r));
+
+	r->c = c;
+	r->dir = path_dir(path);
+	if (!c->cfg.run) {
+		names_renewed(c, r->dir);
+		free(r->dir);
+		free(r);
+		return;
+	}
+	atomic_fetch_add(&c->jobs, 1);
+	c->cfg.run(c->cfg.arg, renew_run, r);
 }
 
 /* A crowd of threads that take names off one list. */

@@ -15,6 +15,7 @@ libcache_a_SOURCES = \
 	cache/keys.c \
 	cache/listing.c \
 	cache/name.c \
+	cache/names.c \
 	cache/open.c \
 	cache/rename.c \
 	cache/reclaim.c \

@@ -50,7 +50,9 @@ cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
 
 		life->entry_ns = life->attr_ns = left > 0 ? left : 0;
 	} else if (ret == -ENOENT) {
-		life->entry_ns = c->cfg.negative_ns;
+		int64_t left = until - clock_mono_ns();
+
+		life->entry_ns = c->cfg.negative_ns && left > 0 ? left : 0;
 	}
 	return ret;
 }
@@ -264,6 +266,9 @@ int
 cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 	    mode_t mode, struct be_attr *out)
 {
+	const struct cache_listing empty = { 0 };
+	int64_t asked_ns = clock_mono_ns();
+	uint64_t asked = epoch_now(c);
 	struct be_opid opid;
 	struct be_attr a;
 	int ret;
@@ -272,8 +277,11 @@ cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 	attr_new(c, ctx, path, S_IFDIR | (mode & 07777), &a);
 	WITH_KEY(c, ctx, path, ret,
 		 be_mkdir(c->be, &ctx->be, path, &a, &opid, out));
-	if (ret == 0)
+	if (ret == 0) {
 		attr_set_own(c, path, out);
+		/* Nothing was there, so nothing is in it. */
+		names_listed(c, path, &empty, asked, asked_ns);
+	}
 	return attr_doubt(c, ctx, path, ret);
 }
 

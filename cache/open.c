@@ -451,6 +451,7 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		cache_lock(c);
 		attr_changed_locked(c, path);
 		attr_parent_changed_locked(c, path);
+		names_made_locked(c, path);
 		cache_unlock(c);
 	}
 	k = content_enter(k);

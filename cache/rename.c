@@ -54,17 +54,24 @@ swap_contents(struct cache *c, const char *a, const char *b)
 /*
  * What is about to move.  A store whose versions survive a rename needs no
  * question; else it is asked when something here hangs on the answer.
+ * (Large objects are made of parts, and get another version when copied.)
  */
 void
 look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
 	    struct before *b)
 {
 	struct content *k = content_find(c, from);
+	bool hangs = false;
 
 	memset(b, 0, sizeof(*b));
-	if (k)
+	if (k) {
+		pthread_mutex_lock(&k->lock);
+		hangs = c->be->caps.part_size &&
+			k->base_size > c->be->caps.part_size;
+		pthread_mutex_unlock(&k->lock);
 		content_put(k);
-	if (k || c->be->caps.random_write) {
+	}
+	if (hangs || c->be->caps.random_write) {
 		b->asked = true;
 		b->known = be_getattr(c->be, &ctx->be, from, BE_HINT_NONE,
 				      &b->attr) == 0;

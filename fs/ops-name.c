@@ -62,7 +62,7 @@ op_lookup(struct request *r)
 		pass_put(&at);
 		if (r->disturbed && !r->insist)
 			return rc;
-		reply_no_entry(r, r->fs->negative_timeout);
+		reply_no_entry(r, life.entry_ns);
 		return 0;
 	}
 	if (rc < 0)

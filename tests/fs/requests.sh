@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Requests are what s3 costs: how many each operation sends, counted by the
-# proxy, with names and attributes believed for long.  A change of a number
-# here is a change of the bill.
+# Requests are what s3 costs ([Q.1] to [Q.6]): how many each operation sends,
+# counted by the proxy, with names and attributes believed for long.  A change of
+# a number here is a change of the bill.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
@@ -36,15 +36,20 @@ if op == "open": os.close(os.open(p, os.O_RDWR))
 if op == "stat": os.stat(p)
 if op == "chmod": os.chmod(p, 0o604)
 if op == "rename": os.rename(p, p + ".new")
+if op == "temp":
+    # As editors and uploads do it: a new file over the name, or to it.
+    os.close(put(os.O_CREAT))
+    os.rename(p, p[:p.rindex(".")])
 if op == "unlink": os.unlink(p)
 if op == "mkdir": os.mkdir(p)
+if op == "rmdir": os.rmdir(p)
 PY
 
 # costs OP NAME "CLASS COUNT …": the rest is 0.
 costs()
 {
 	proxy_do p reset
-	python3 "$work/op.py" "$1" "$A/d/$2"
+	python3 "$work/op.py" "$1" "$A/$2"
 	got=$(proxy_do p count | grep -v total | grep -v ' 0$' | LC_ALL=C sort |
 		tr '\n' ' ')
 	[ "$got" = "$3${3:+ }" ] || {
@@ -53,27 +58,59 @@ costs()
 	}
 }
 
+# With absence believed as long as a listing ([Q.3]).
+listed()
+{
+	OPTS="$OPTS,negative_timeout=600"
+	A=$work/A
+	mount_node A "$SOURCE" "$A"
+	mkdir "$A/l"
+	ls "$A/l" >/dev/null
+	costs create l/f "PUT 1"
+	costs exclusive l/g "PUT 2"
+	costs temp l/t.1 "COPY 1 DELETE 1 PUT 1"
+	costs temp l/t.1 "COPY 1 DELETE 1 PUT 1"
+	costs temp l/u.1 "COPY 1 DELETE 1 PUT 1"
+	costs rename l/f "COPY 1 DELETE 1"
+	costs mkdir l/dir "PUT 1"
+	costs mkdir l/dir/sub "PUT 1"
+	costs unlink l/g "DELETE 1"
+	costs create l/g "PUT 1"
+}
+
 body()
 {
 	start_proxy p "127.0.0.1:$RGW_PORT"
 	OPTS="$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=600"
 	A=$work/A bad=0
 	mount_node A "$SOURCE" "$A"
-	mkdir "$A/d"
+	mkdir "$A/d" "$A/d/empty"
 	stat "$A/d" >/dev/null
-	costs create f "HEAD 1 LIST 1 PUT 1"
-	costs exclusive g "HEAD 1 LIST 1 PUT 2"
-	costs twice h "HEAD 1 LIST 1 PUT 1"
-	costs attributes i "HEAD 1 LIST 1 PUT 2"
-	costs overwrite f "PUT 1"
-	costs append f "GET 1 PUT 1"
-	costs stat f ""
-	costs read f "GET 1"
-	costs open f "GET 1"
-	costs chmod f "COPY 1 HEAD 1"
-	costs rename f "COPY 1 DELETE 1 HEAD 4 LIST 2"
-	costs unlink g "DELETE 1 HEAD 1"
-	costs mkdir sub "HEAD 1 LIST 1 PUT 1"
+	costs create d/f "LIST 1 PUT 1"
+	costs exclusive d/g "LIST 1 PUT 2"
+	costs twice d/h "LIST 1 PUT 1"
+	costs attributes d/i "LIST 1 PUT 2"
+	costs overwrite d/f "PUT 1"
+	costs append d/f "GET 1 PUT 1"
+	costs stat d/f ""
+	costs read d/f "GET 1"
+	costs open d/f "GET 1"
+	costs chmod d/f "COPY 1 HEAD 1"
+	costs rename d/f "COPY 1 DELETE 1 LIST 1"
+	costs temp d/t.1 "COPY 1 DELETE 1 LIST 2 PUT 1"
+	costs temp d/t.2 "COPY 1 DELETE 1 LIST 1 PUT 1"
+	costs unlink d/g "DELETE 1"
+	costs mkdir d/sub "LIST 1 PUT 1"
+	costs rmdir d/empty "DELETE 1 LIST 1"
+	umount_node "$A"
+	wait_gone
+	listed
+	umount_node "$A"
+	wait_gone
+	OPTS="$OPTS,excl=close"
+	mount_node A "$SOURCE" "$A"
+	ls "$A/d" >/dev/null
+	costs exclusive d/x "PUT 1"
 	[ "$bad" = 0 ]
 }
 STORES=s3 each_store body
