@@ -57,7 +57,12 @@ struct be_ctx {
 				   * by the store, reset by wrap-retry */
 	bool transient;		  /* out: see B4 */
 	struct err *err;	  /* out: words; may be NULL */
+	/* Of a call with an operation id, in memory that outlives this process:
+	 * gets BE_MADE at the moment the store has made the name, by stores that
+	 * can't tell by the id (file); read when attempt > 0.  May be NULL. */
+	_Atomic uint32_t *made;
 };
+#define BE_MADE 1u
 
 /* Opaque data version (ETag; inode+size+times).  len 0 = unknown. */
 #define BE_VER_MAX 95

@@ -9,7 +9,8 @@
  * that leads to the same file was made by us.  Windows: a stranger may have
  * done just the same in between, which nobody can tell apart.  create() and
  * mkdir() decide races (P3), so there the doubt goes the other way: what is
- * there is somebody else's.  The kernel's own clients repeat lost requests
+ * there is somebody else's, unless ctx->made says, or its mode shows
+ * (mode_of), that it is ours.  The kernel's own clients repeat lost requests
  * themselves, so such a call is rare.
  */
 #include <config.h>
@@ -26,10 +27,12 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "backends/file-priv.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 
@@ -201,6 +204,48 @@ made(struct file_call *c, struct be_ctx *ctx, const char *call,
 	return ret ? file_fail(c->f, ctx, ret, call, path) : 0;
 }
 
+/*
+ * A name that was made for an operation id shows that in its mode until its
+ * attributes are set, so that a next process can tell it from one that another
+ * node has made in the same moment: nothing else is set in one step with the
+ * name.
+ */
+static mode_t
+mode_of(const struct be_ctx *ctx, const struct be_opid *opid,
+	const struct be_attr *attr)
+{
+	const mode_t bits = 0711; /* nobody else may read or write it */
+	mode_t mark;
+
+	if (!ctx->made || !opid)
+		return attr->mode & 07777;
+	mark = XXH3_64bits(opid->s, strlen(opid->s)) & bits;
+	if (mark == (attr->mode & 0777))
+		mark ^= 1;
+	return S_ISVTX | mark;
+}
+
+static void
+note_made(struct be_ctx *ctx)
+{
+	if (ctx->made)
+		atomic_fetch_or(ctx->made, BE_MADE);
+}
+
+/* It is there: is it what an earlier call with this id has made? */
+static bool
+made_before(struct file_call *c, struct be_ctx *ctx,
+	    const struct be_opid *opid, const struct be_attr *attr)
+{
+	struct be_attr now;
+
+	if (!ctx->attempt || !ctx->made || file_stat(c->f, &c->at, &now) ||
+	    (now.mode & S_IFMT) != (attr->mode & S_IFMT))
+		return false;
+	return (atomic_load(ctx->made) & BE_MADE) ||
+	       (now.mode & 01777) == mode_of(ctx, opid, attr);
+}
+
 static int
 file_create(struct backend *be, struct be_ctx *ctx, const char *path,
 	    const struct be_attr *attr, const struct be_opid *opid,
@@ -217,17 +262,22 @@ file_create(struct backend *be, struct be_ctx *ctx, const char *path,
 	} else if (S_ISREG(attr->mode)) {
 		/* Always readable and writable for the moment, see commit. */
 		fd = file_open(&c.at, O_RDWR | O_CREAT | O_EXCL,
-			       attr->mode & 07777);
+			       mode_of(ctx, opid, attr));
 		if (fd < 0)
 			ret = fd;
 	} else if (S_ISFIFO(attr->mode) || S_ISSOCK(attr->mode)) {
-		if (mknodat(c.at.dir, c.at.base, attr->mode, 0))
+		if (mknodat(c.at.dir, c.at.base,
+			    (attr->mode & S_IFMT) | mode_of(ctx, opid, attr), 0))
 			ret = -errno;
 	} else { /* rule 10: no device nodes */
 		ret = -EPERM;
 	}
+	if (ret == -EEXIST && made_before(&c, ctx, opid, attr))
+		ret = 0;
 	if (ret)
 		return file_fail(c.f, ctx, ret, "create", path);
+	FAULT_POINT("file.created");
+	note_made(ctx);
 	ret = made(&c, ctx, "create", path, attr, out);
 	if (ret)
 		return ret;
@@ -248,8 +298,14 @@ file_mkdir(struct backend *be, struct be_ctx *ctx, const char *path,
 		return ret;
 	if (!*c.at.base)
 		return file_fail(c.f, ctx, EEXIST, "mkdir", path);
-	if (mkdirat(c.at.dir, c.at.base, attr->mode & 07777))
-		return file_fail(c.f, ctx, errno, "mkdir", path);
+	if (mkdirat(c.at.dir, c.at.base, mode_of(ctx, opid, attr)))
+		ret = -errno;
+	if (ret == -EEXIST && made_before(&c, ctx, opid, attr))
+		ret = 0;
+	if (ret)
+		return file_fail(c.f, ctx, ret, "mkdir", path);
+	FAULT_POINT("file.made");
+	note_made(ctx);
 	return made(&c, ctx, "mkdir", path, attr, out);
 }
 

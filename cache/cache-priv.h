@@ -243,6 +243,16 @@ cache_unlock(struct cache *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* The store is about to be asked for ctx->once: with this operation id, which a
+ * next process knows.  once_end(): it has answered.  (once.c) */
+void once_begin(struct cache_ctx *ctx, struct be_opid *opid);
+int once_end(struct cache_ctx *ctx, int ret);
+static inline bool
+once_again(const struct cache_ctx *ctx)
+{
+	return ctx->once && ctx->once->again;
+}
+
 /* -EAGAIN for a caller that must not block. */
 static inline int
 must_not_block(const struct cache_ctx *ctx)

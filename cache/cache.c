@@ -95,12 +95,18 @@ finish_move(void *arg, const struct be_opid *opid, const char *from,
 {
 	struct recovery *r = arg;
 	struct be_attr none = { 0 }, out;
+	struct key a, b;
 	int ret;
 
+	/* The program that asked for it may be asking again. */
+	if (key_lock2(&r->c->keys, &a, from, &b, to, true, &r->ctx->be) < 0)
+		return;
 	r->ctx->be.attempt = 1; /* B5: it may have been done already */
 	ret = be_rename(r->c->be, &r->ctx->be, from, to, 0, opid, 0, &none,
 			&out);
 	r->ctx->be.attempt = 0;
+	key_unlock(&r->c->keys, &b);
+	key_unlock(&r->c->keys, &a);
 	if (ret == 0)
 		log_info("cache", "finished the rename of \"%s\" to \"%s\"",
 			 from, to);

@@ -51,9 +51,28 @@
 struct cache;
 struct cfile;
 
+/*
+ * A mutation that is done once though this process may be killed at any moment
+ * and the caller asks the next one again (rule 3).  The cache fills in what it
+ * will say to the store and has it saved first.
+ */
+struct cache_once {
+	struct be_opid opid;
+	struct be_ver ver; /* of what is removed or moved */
+	uint64_t ino;	   /* of what is moved */
+	uint64_t off, len; /* where an append puts its bytes; of what is
+			    * moved the size and the mtime (ns) */
+	bool resent; /* a process ago somebody asked for it */
+	bool again;  /* … and it may have been done: the above is of then */
+	/* Where it is saved: see be_ctx.made.  NULL: nowhere. */
+	_Atomic uint32_t *did;
+	void (*save)(struct cache_once *o);
+};
+
 struct cache_ctx {
 	struct be_ctx be;
 	bool try_only; /* never block: -EAGAIN instead */
+	struct cache_once *once; /* of the one mutation asked for; or NULL */
 };
 
 /* The atomic ones may change: cache_set_limits(). */

@@ -53,6 +53,9 @@ content_journal_locked(struct content *k, enum journal_state state,
 	struct rangeset all = RANGESET_INIT;
 	bool bad;
 
+	if (k->exposed_rw && k->stamp_ok && !commit &&
+	    !content_unsent_locked(k))
+		r.sent = k->stamp.st_ctim;
 	if (!k->private_name)
 		return; /* in memory: nothing to find again */
 	if (!commit && k->sending.n) {

@@ -213,7 +213,8 @@ content_rename_locked(struct content *k, const char *path)
 		early_drop_locked(k); /* it goes to the old name */
 	free(k->path);
 	k->path = xstrdup(path);
-	if (content_unsent_locked(k))
+	/* (Or has the kernel the file, and will write to it.) */
+	if (content_unsent_locked(k) || k->exposed_rw)
 		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
 	pthread_mutex_unlock(&k->lock);
 	if (current)

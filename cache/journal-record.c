@@ -103,6 +103,8 @@ journal_encode(const struct journal_rec *r)
 	json_object_set_new(j, "if_version", from_ver(&r->cond.ver));
 	json_object_set_new(j, "whole", json_boolean(r->whole));
 	json_object_set_new(j, "exposed", json_boolean(r->exposed));
+	if (r->sent.tv_sec)
+		json_object_set_new(j, "sent", from_time(r->sent));
 	json_object_set_new(j, "base", from_ver(&r->base));
 	json_object_set_new(j, "base_size",
 			    json_integer((json_int_t)r->base_size));
@@ -335,6 +337,8 @@ journal_decode(const json_t *j, struct journal_rec *r)
 	r->cond.pre = (enum be_pre)pre;
 	r->whole = json_is_true(whole);
 	r->exposed = json_is_true(json_object_get(j, "exposed"));
+	if (!to_time(j, "sent", &r->sent))
+		r->sent = (struct timespec){ 0 };
 	if (to_uint(j, "errno", 4095, &v))
 		r->error = -(int)v;
 	r->words = words ? xstrdup(words) : NULL;

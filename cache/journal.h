@@ -36,7 +36,9 @@ struct journal_rec {
 	struct be_opid opid;
 	struct be_cond cond;
 	bool whole;
-	bool exposed; /* the kernel wrote by itself: all may be dirty */
+	bool exposed; /* the kernel wrote by itself: all may be dirty … */
+	struct timespec sent; /* … but if this is its ctime all is in the
+			       * store; 0 = never */
 	struct be_ver base;
 	uint64_t base_size;
 	uint64_t size;

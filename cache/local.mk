@@ -16,6 +16,7 @@ libcache_a_SOURCES = \
 	cache/listing.c \
 	cache/name.c \
 	cache/names.c \
+	cache/once.c \
 	cache/open.c \
 	cache/rename.c \
 	cache/reclaim.c \

@@ -247,7 +247,7 @@ cache_setattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return ret;
 }
 
-/* Serial with other changes of the path; the result is remembered. */
+/* Serial with other changes of the path; call uses `opid`. */
 #define WITH_KEY(c, ctx, path, ret, call)                                      \
 	do {                                                                   \
 		struct key key_;                                               \
@@ -258,7 +258,8 @@ cache_setattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 		ret = key_lock(&(c)->keys, &key_, path, false, &(ctx)->be);    \
 		if (ret < 0)                                                   \
 			break;                                                 \
-		ret = (call);                                                  \
+		once_begin(ctx, &opid);                                        \
+		ret = once_end(ctx, (call));                                   \
 		key_unlock(&(c)->keys, &key_);                                 \
 	} while (0)
 
@@ -273,7 +274,6 @@ cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 	struct be_attr a;
 	int ret;
 
-	be_opid_new(&opid);
 	attr_new(c, ctx, path, S_IFDIR | (mode & 07777), &a);
 	WITH_KEY(c, ctx, path, ret,
 		 be_mkdir(c->be, &ctx->be, path, &a, &opid, out));
@@ -298,7 +298,6 @@ cache_mknod(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (!S_ISREG(mode) && !c->be->caps.special)
 		return err_set(ctx->be.err, -EPERM,
 			       "the store has no such kind of file");
-	be_opid_new(&opid);
 	attr_new(c, ctx, path, mode, &a);
 	a.rdev = rdev;
 	WITH_KEY(c, ctx, path, ret,
@@ -316,7 +315,6 @@ cache_symlink(struct cache *c, struct cache_ctx *ctx, const char *path,
 	struct be_attr a;
 	int ret;
 
-	be_opid_new(&opid);
 	attr_new(c, ctx, path, S_IFLNK | 0777, &a);
 	WITH_KEY(c, ctx, path, ret,
 		 be_symlink(c->be, &ctx->be, path, target, &a, &opid, out));
@@ -360,6 +358,7 @@ cache_link(struct cache *c, struct cache_ctx *ctx, const char *from,
 {
 	struct key a, b;
 	struct before before;
+	struct be_opid opid; /* links have none; only "again" is of use */
 	int ret = must_not_block(ctx);
 
 	if (!c->be->caps.hard_links)
@@ -371,7 +370,8 @@ cache_link(struct cache *c, struct cache_ctx *ctx, const char *from,
 	if (ret < 0)
 		return ret;
 	look_before(c, ctx, from, &before);
-	ret = be_link(c->be, &ctx->be, from, to, out);
+	once_begin(ctx, &opid);
+	ret = once_end(ctx, be_link(c->be, &ctx->be, from, to, out));
 	if (ret == 0) {
 		moved_version(c, from, from, &before, out);
 		attr_set_own(c, from, out);
@@ -389,7 +389,7 @@ unlink_store(struct cache *c, struct cache_ctx *ctx, const char *path)
 {
 	struct be_cond cond = { .pre = BE_ANY };
 	struct be_opid opid;
-	struct be_attr now;
+	struct be_attr now = { 0 };
 	int ret = 0;
 
 	for (int i = 0; i < RETRIES; i++) {
@@ -402,10 +402,20 @@ unlink_store(struct cache *c, struct cache_ctx *ctx, const char *path)
 			if (ret < 0)
 				return ret;
 		}
+		if (once_again(ctx)) {
+			known = be_ver_known(&ctx->once->ver);
+			now.mode = S_IFREG;
+			now.ver = ctx->once->ver;
+		}
 		if (known && S_ISREG(now.mode) && be_ver_known(&now.ver))
 			cond = (struct be_cond){ BE_MATCH, now.ver };
-		be_opid_new(&opid);
-		ret = be_unlink(c->be, &ctx->be, path, &cond, &opid);
+		if (ctx->once)
+			ctx->once->ver = cond.ver;
+		once_begin(ctx, &opid);
+		ret = once_end(ctx, be_unlink(c->be, &ctx->be, path, &cond,
+					      &opid));
+		if (ret == -ESTALE && once_again(ctx))
+			return 0; /* what is there now came after it */
 		if (ret != -ESTALE)
 			return ret;
 	}
@@ -470,7 +480,6 @@ cache_rmdir(struct cache *c, struct cache_ctx *ctx, const char *path)
 
 	if (name_unsent_below(c, path))
 		return -ENOTEMPTY;
-	be_opid_new(&opid);
 	WITH_KEY(c, ctx, path, ret, be_rmdir(c->be, &ctx->be, path, &opid));
 	if (ret == 0 || ret == -ENOENT) {
 		attr_forget_tree(c, path);
@@ -585,7 +594,6 @@ cache_setxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 		ret = name_make_real(c, ctx, path, false);
 	if (ret < 0)
 		return ret;
-	be_opid_new(&opid);
 	WITH_KEY(c, ctx, path, ret,
 		 setxattr_store(c, ctx, path, name, value, len, flags, &opid));
 	return attr_doubt(c, ctx, path, ret);

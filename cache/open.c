@@ -394,6 +394,21 @@ create_believed(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return k;
 }
 
+/* By the same request, in a process that was killed before it could answer: as
+ * long as it runs nobody else on this node gets at the name. */
+static bool
+made_before(const struct cache_ctx *ctx, struct content *k)
+{
+	bool ours;
+
+	if (!ctx->once || !ctx->once->resent)
+		return false;
+	pthread_mutex_lock(&k->lock);
+	ours = k->attr.size == 0;
+	pthread_mutex_unlock(&k->lock);
+	return ours;
+}
+
 int
 cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 	     int flags, mode_t mode, struct cfile **out, struct be_attr *attr)
@@ -410,9 +425,12 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 	k = content_find(c, path);
 	if (k) {
 		/* Here already, perhaps not yet in the store. */
+		bool ours = made_before(ctx, k);
+
 		content_put(k);
-		if (flags & O_EXCL)
+		if ((flags & O_EXCL) && !ours)
 			return -EEXIST;
+		flags &= ~O_EXCL;
 		ret = cache_open(c, ctx, path, flags & ~O_CREAT, out, &keep);
 		if (ret == 0)
 			content_attr((*out)->k, attr);
@@ -425,11 +443,12 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		ret = must_not_block(ctx);
 		if (ret < 0)
 			return ret;
-		be_opid_new(&opid);
 		ret = key_lock(&c->keys, &key, path, false, &ctx->be);
 		if (ret < 0)
 			return ret;
-		ret = be_create(c->be, &ctx->be, path, &a, &opid, &made);
+		once_begin(ctx, &opid);
+		ret = once_end(ctx, be_create(c->be, &ctx->be, path, &a, &opid,
+					      &made));
 		if (ret == 0)
 			attr_set_own(c, path, &made);
 		attr_doubt(c, ctx, path, ret);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 
@@ -135,6 +136,80 @@ moved_file(struct cache *c, const char *from, const char *to,
 	move_contents(c, from, to);
 }
 
+/* For a next process: see struct cache_once. */
+static void
+note_before(struct cache_once *o, const struct before *b)
+{
+	o->ino = b->attr.ino;
+	o->ver.len = 0;
+	if (!b->known)
+		return;
+	o->ver = b->attr.ver;
+	o->off = b->attr.size;
+	o->len = timespec_ns(b->attr.mtime);
+}
+
+static void
+before_again(const struct cache_once *o, struct before *b)
+{
+	b->known = b->asked = be_ver_known(&o->ver);
+	b->attr.ver = o->ver;
+	b->attr.ino = o->ino;
+	b->attr.size = o->off;
+	b->attr.mtime = ns_timespec(o->len);
+}
+
+static uint64_t
+ino_of(struct content *k)
+{
+	uint64_t ino;
+
+	pthread_mutex_lock(&k->lock);
+	ino = k->attr.ino;
+	pthread_mutex_unlock(&k->lock);
+	return ino;
+}
+
+/*
+ * A process that was killed may have done it, here, in the store or both.
+ * 1: the store needs no question.  *target is what the new name replaces, not
+ * what was moved there; ctx->once->again is false if nothing was done.
+ */
+static int
+was_done(struct cache *c, struct cache_ctx *ctx, const char *from,
+	 unsigned flags, struct content **target)
+{
+	struct cache_once *o = ctx->once;
+	struct be_attr now;
+	int ret;
+
+	if (flags & RENAME_EXCHANGE) {
+		ret = be_getattr(c->be, &ctx->be, from, BE_HINT_NONE, &now);
+		if (ret < 0)
+			return ret;
+		o->again = now.ino != o->ino;
+		return o->again;
+	}
+	if (*target && o->ino && ino_of(*target) == o->ino) {
+		content_put(*target);
+		*target = NULL;
+	}
+	return 0;
+}
+
+/* The open contents of two names follow them, unless they have. */
+static void
+exchanged(struct cache *c, const struct cache_ctx *ctx, const char *a,
+	  const char *b)
+{
+	struct content *k = once_again(ctx) ? content_find(c, b) : NULL;
+
+	if (!k || ino_of(k) != ctx->once->ino)
+		swap_contents(c, a, b);
+	if (k)
+		content_put(k);
+}
+
 static int
 rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 		   const char *to, unsigned flags)
@@ -145,22 +220,36 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 	struct before before, there = { .known = false };
 	struct be_attr known, back;
 	bool moves;
-	int ret = 0;
+	int ret = 0, done = 0;
 
 	look_before(c, ctx, from, &before);
+	if (once_again(ctx)) {
+		done = was_done(c, ctx, from, flags, &target);
+		if (!before.known)
+			before_again(ctx->once, &before);
+	} else if (ctx->once) {
+		note_before(ctx->once, &before);
+	}
 	if (flags & RENAME_EXCHANGE)
 		look_before(c, ctx, to, &there);
-	if (target && !(flags & RENAME_EXCHANGE))
+	if (done < 0)
+		ret = done;
+	else if (target && !(flags & RENAME_EXCHANGE))
 		ret = content_prepare_unlink(target, ctx);
-	be_opid_new(&opid);
+	if (once_again(ctx) && done == 0)
+		ret = 0; /* of the old bytes there may be no more to have */
+	once_begin(ctx, &opid);
 	/* Many steps: a next daemon must find it if we are killed. */
 	moves = !c->be->caps.atomic_rename && attr_peek(c, from, &known) &&
 		S_ISDIR(known.mode);
 	if (moves)
 		journal_move_put(c->store, &opid, from, to);
-	if (ret == 0)
+	if (ret == 0 && done)
+		ret = be_getattr(c->be, &ctx->be, to, BE_HINT_NONE, &out);
+	else if (ret == 0)
 		ret = be_rename(c->be, &ctx->be, from, to, flags, &opid, 0,
 				&none, &out);
+	once_end(ctx, ret);
 	/* A call that was cut short may have begun to move: it stays. */
 	if (moves && !(ret == -EINTR || ret == -ETIMEDOUT || ret == -EIO))
 		journal_move_drop(c->store, &opid);
@@ -170,7 +259,7 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 		if (there.known && be_getattr(c->be, &ctx->be, from,
 					      BE_HINT_NONE, &back) == 0)
 			moved_version(c, to, from, &there, &back);
-		swap_contents(c, from, to);
+		exchanged(c, ctx, from, to);
 		attr_forget_tree(c, from);
 		attr_forget_tree(c, to);
 	} else if (ret == 0) {
@@ -236,7 +325,9 @@ cache_rename(struct cache *c, struct cache_ctx *ctx, const char *from,
 		return ret;
 	if (strcmp(from, to) == 0)
 		return 0;
-	if (!(flags & RENAME_EXCHANGE) && name_unsent_below(c, to))
+	/* (Again: those may be the ones that were moved.) */
+	if (!(flags & RENAME_EXCHANGE) && !once_again(ctx) &&
+	    name_unsent_below(c, to))
 		return -ENOTEMPTY;
 	/* What is not in the store yet is sent first, also below it: then a
 	 * rename is one change of what is there. */
@@ -248,6 +339,7 @@ cache_rename(struct cache *c, struct cache_ctx *ctx, const char *from,
 	if (ret < 0)
 		return ret;
 	ret = rename_locked_keys(c, ctx, from, to, flags);
+	FAULT_POINT("rename.moved");
 	key_unlock(&c->keys, &b);
 	key_unlock(&c->keys, &a);
 	return ret;

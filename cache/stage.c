@@ -13,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
@@ -226,6 +227,12 @@ cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
 	ret = content_stage_locked(k, ctx);
 	if (ret == 0)
 		ret = room_locked(k, off + len, len);
+	if (ret == 0 && append && ctx->once) {
+		ctx->once->off = off;
+		ctx->once->len = len;
+		ctx->once->save(ctx->once);
+		FAULT_POINT("append.saved");
+	}
 	if (ret == 0)
 		ret = io_write_all(k->fd, p, len, off);
 	if (ret < 0)
@@ -250,6 +257,7 @@ cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
 	}
 	content_log_locked(k, off, len);
 	early_wrote_locked(k, off, len);
+	FAULT_POINT("append.done");
 	k->gen++;
 	content_touch_locked(k);
 	content_kill_priv_locked(k, ctx->be.uid);

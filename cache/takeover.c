@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -100,16 +101,41 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	return k;
 }
 
+/* A new, empty file whose open() was not answered, and nothing was sent of it:
+ * its maker asks again. */
+static bool
+was_never_open(const struct takeover *t, const struct journal_rec *r)
+{
+	return r->state == JOURNAL_OPEN && r->cond.pre == BE_ABSENT &&
+	       r->size == 0 && !r->ndirty && !r->exposed && t->wanted;
+}
+
+/* The kernel has not written to it since its close() sent it. */
+static bool
+was_sent(struct cache *c, const char *name, const struct journal_rec *r)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	return r->exposed && r->sent.tv_sec &&
+	       store_private_open(c->store, name, &fd) == 0 &&
+	       fstat(fd, &st) == 0 && timespec_equal(st.st_ctim, r->sent);
+}
+
 static void
 take_one(void *arg, const char *name, struct journal_rec *r)
 {
 	struct takeover *t = arg;
 	struct cache *c = t->c;
+	bool wanted = t->wanted && t->wanted(t->arg, r->path);
 	struct content *k;
 	int fd;
 
-	if (r->state == JOURNAL_FAILED || !t->wanted ||
-	    !t->wanted(t->arg, r->path) ||
+	if (!wanted && (was_never_open(t, r) || was_sent(c, name, r))) {
+		journal_drop(c->store, name);
+		return;
+	}
+	if (r->state == JOURNAL_FAILED || !wanted ||
 	    store_private_open(c->store, name, &fd) < 0) {
 		atomic_fetch_add(&c->failed_files, 1);
 		log_warn("cache", "\"%s\": %llu bytes that an earlier daemon "

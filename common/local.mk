@@ -4,6 +4,7 @@ libcommon_a_SOURCES = \
 	common/cleanup.h \
 	common/clock.h \
 	common/err.c common/err.h \
+	common/fault.c common/fault.h \
 	common/io.c common/io.h \
 	common/log.c common/log.h \
 	common/mountinfo.c common/mountinfo.h \

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define ABI_NOTIFY_RESEND 7
+#define ABI_UNIQUE_RESENT (UINT64_C(1) << 63)
 #define ABI_INIT_EXT (UINT32_C(1) << 30)
 #define ABI_HAS_RESEND2 (UINT32_C(1) << (39 - 32)) /* in flags2 */
 
@@ -71,6 +72,19 @@ abi_is_init(const void *request, size_t n, uint64_t *unique)
 	memcpy(&h, request, sizeof(h));
 	*unique = h.unique;
 	return h.opcode == FUSE_INIT;
+}
+
+uint64_t
+abi_unique(const void *request, size_t n, bool *resent)
+{
+	struct fuse_in_header h;
+
+	*resent = false;
+	if (n < sizeof(h))
+		return 0;
+	memcpy(&h, request, sizeof(h));
+	*resent = (h.unique & ABI_UNIQUE_RESENT) != 0;
+	return h.unique & ~ABI_UNIQUE_RESENT;
 }
 
 bool

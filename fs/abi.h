@@ -12,6 +12,8 @@
 bool abi_is_init(const void *request, size_t n, uint64_t *unique);
 /* Does the kernel of this INIT know FUSE_NOTIFY_RESEND (6.9)? */
 bool abi_can_resend(const void *init, size_t n);
+/* The number of a request, the same each time it is sent. */
+uint64_t abi_unique(const void *request, size_t n, bool *resent);
 /* Asks for all requests that were read and not answered once more; -EINVAL
  * from kernels without it. */
 int abi_resend(int fd);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "fs/gate.h"
@@ -171,8 +172,10 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 		.uid = r->ctx.be.uid,
 		.gid = r->ctx.be.gid,
 		.backing = backing,
+		.unique = r->unique,
 	};
 	struct handle *h;
+	uint64_t lost;
 
 	h = handle_alloc(fs, node, flags, rec.uid, rec.gid);
 	if (cf) {
@@ -188,6 +191,11 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 	}
 	*fh = h->fh;
 	handle_publish(fs->handles, h);
+	FAULT_POINT("open.numbered");
+	/* A worker ago it got one that the kernel never heard of. */
+	while (r->once.resent &&
+	       (lost = table_handle_by(fs->table, r->unique, h->fh)) != 0)
+		handle_close(fs, lost);
 	return 0;
 }
 
@@ -245,10 +253,34 @@ restore_one(void *arg, uint64_t fh, const struct table_handle *rec)
 	err_release(&r.err);
 }
 
+/* Bytes that were to be appended: are they there?  Told before anybody else
+ * appends; if they are not, it is forgotten that there was such a request. */
+static void
+settle_append(void *arg, uint32_t slot, const struct table_op *op)
+{
+	_cleanup_handle_ struct handle *h = NULL;
+	struct handles *hs = arg;
+	struct request r = { .fs = hs->fs };
+	struct cache_life life;
+	struct be_attr a;
+
+	if (op->type != REQUEST_write)
+		return;
+	/* (Not staged any more: then the store is asked.) */
+	r.ctx.be.err = &r.err;
+	r.ctx.be.cancel = &hs->fs->stopping;
+	if (handle_get(&r, op->fh, &h) == 0 &&
+	    cache_getattr(hs->fs->cache, &r.ctx, NULL, h->cf, &a, &life) == 0 &&
+	    a.size < op->off + op->len)
+		table_op_drop(hs->fs->table, slot);
+	err_release(&r.err);
+}
+
 void
 handles_restore(struct handles *hs)
 {
 	table_handles(hs->fs->table, restore_one, hs);
+	table_ops(hs->fs->table, settle_append, hs);
 }
 
 int

@@ -327,7 +327,14 @@ op_write(struct request *r)
 	rc = handle_get(r, r->fi.fh, &h);
 	if (rc < 0)
 		return rc;
-	rc = cache_write(h->cf, &r->ctx, r->off, r->data, r->data_len, append);
+	r->op_fh = r->fi.fh;
+	if (!append)
+		r->ctx.once = NULL;
+	/* (An append of a worker ago that was not done has no record any more:
+	 * handles_restore.) */
+	if (!append || !r->once.again)
+		rc = cache_write(h->cf, &r->ctx, r->off, r->data, r->data_len,
+				 append);
 	if (rc == 0 && sync)
 		rc = cache_flush(h->cf, &r->ctx);
 	if (rc < 0)

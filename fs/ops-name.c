@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
+#include "common/fault.h"
 #include "fs/fs.h"
 #include "fs/gate.h"
 #include "fs/inode.h"
@@ -272,6 +273,7 @@ op_unlink(struct request *r)
 	if (rc < 0)
 		return rc;
 	table_unlink(r->fs->table, r->node, r->name);
+	FAULT_POINT("unlink.named");
 	reply_ok(r);
 	return 0;
 }
@@ -315,8 +317,10 @@ op_rename(struct request *r)
 			  (unsigned)r->flags);
 	if (rc < 0)
 		return rc;
-	table_rename(r->fs->table, r->node, r->name, r->node2, r->name2,
-		     (unsigned)r->flags);
+	if (!request_was_named(r))
+		table_rename(r->fs->table, r->node, r->name, r->node2,
+			     r->name2, (unsigned)r->flags, r->op);
+	FAULT_POINT("rename.named");
 	pass_put(&at); /* what the caller asks next need not wait */
 	reply_ok(r);
 	return 0;

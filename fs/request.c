@@ -19,6 +19,7 @@
 #include "common/path.h"
 #include "common/xalloc.h"
 #include "fs/reply.h"
+#include "fs/session.h"
 
 TAILQ_HEAD(request_list, request);
 
@@ -251,6 +252,94 @@ requests_stats(struct requests *q, be_stat_fn *fn, void *arg)
 		fn(arg, type_name[i], atomic_load(&q->count[i]));
 }
 
+/* --- mutations are done once ----------------------------------------------- */
+
+/* Written down before the store is asked, dropped when the kernel has the
+ * answer: a next worker that is asked again knows what was under way. */
+static void
+save_op(struct cache_once *o)
+{
+	struct request *r = (struct request *)((char *)o -
+					       offsetof(struct request, once));
+	struct table_op op = {
+		.unique = r->unique,
+		.type = r->type,
+		.fh = r->op_fh,
+		.off = o->off,
+		.len = o->len,
+		.ino = o->ino,
+		.ver_len = o->ver.len,
+	};
+	uint32_t slot;
+
+	_Static_assert(sizeof(op.ver) >= sizeof(o->ver.b) &&
+			       sizeof(op.opid) >= sizeof(o->opid.s),
+		       "they fit");
+	_Static_assert(TABLE_OP_MADE == BE_MADE, "one word for both");
+	memcpy(op.ver, o->ver.b, o->ver.len);
+	memcpy(op.opid, o->opid.s, sizeof(o->opid.s));
+	slot = table_op_put(r->fs->table, &op, r->op);
+	if (!slot)
+		return; /* thousands at once: this one is as before rule 3 */
+	r->op = slot;
+	o->did = table_op_did(r->fs->table, slot);
+}
+
+static bool
+is_mutation(enum request_type type)
+{
+	switch (type) {
+	case REQUEST_mknod:
+	case REQUEST_mkdir:
+	case REQUEST_unlink:
+	case REQUEST_rmdir:
+	case REQUEST_symlink:
+	case REQUEST_rename:
+	case REQUEST_link:
+	case REQUEST_create:
+	case REQUEST_write: /* appends only */
+	case REQUEST_setxattr:
+	case REQUEST_removexattr:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+once_init(struct request *r)
+{
+	struct cache_once *o = &r->once;
+	struct table_op op;
+	unsigned did;
+
+	r->unique = session_request(&o->resent);
+	if (!is_mutation(r->type))
+		return;
+	o->save = save_op;
+	r->ctx.once = o;
+	if (!o->resent)
+		return;
+	r->op = table_op_find(r->fs->table, r->unique, &op, &did);
+	if (!r->op || op.type != r->type)
+		return; /* it had not come far */
+	o->again = true;
+	o->off = op.off;
+	o->len = op.len;
+	o->ino = op.ino;
+	be_ver_set(&o->ver, op.ver, op.ver_len);
+	memcpy(o->opid.s, op.opid, sizeof(o->opid.s));
+	o->opid.s[sizeof(o->opid.s) - 1] = '\0';
+	o->did = table_op_did(r->fs->table, r->op);
+}
+
+bool
+request_was_named(const struct request *r)
+{
+	return r->once.again &&
+	       (atomic_load(r->once.did) & TABLE_OP_NAMED) != 0;
+}
+
 /* --- the life of a request ------------------------------------------------ */
 
 void
@@ -274,6 +363,7 @@ request_init(struct request *r, fuse_req_t req, enum request_type type,
 	r->ctx.be.err = &r->err;
 	atomic_fetch_add_explicit(&fs->requests->count[type], 1,
 				  memory_order_relaxed);
+	once_init(r);
 }
 
 static void
@@ -281,6 +371,8 @@ request_release(struct request *r)
 {
 	err_release(&r->err);
 	free(r->groups);
+	if (r->op)
+		table_op_drop(r->fs->table, r->op);
 	if (!r->deferred)
 		return;
 	free((char *)r->name);
@@ -334,6 +426,8 @@ defer(struct request *r)
 	d->disturbed = false;
 	d->ctx.try_only = false;
 	d->ctx.be.err = &d->err;
+	if (d->ctx.once)
+		d->ctx.once = &d->once;
 	/* A file that is being sent is not given up for its caller's sake. */
 	d->ctx.be.cancel = sends_data(d->type) ? &q->fs->stopping : &d->cancel;
 	d->job.run = run_deferred;

@@ -60,6 +60,11 @@ struct request {
 	mode_t mode;
 	dev_t rdev;
 	int flags;
+	/* Mutations: done once (rule 3).  op: its record in the table, or 0. */
+	uint64_t unique;
+	struct cache_once once;
+	uint32_t op;
+	uint64_t op_fh; /* of an append */
 	struct cfile *cf; /* of an open that is half done; owned */
 	bool keep_pages;
 	bool counted; /* by passthrough_begin(), for handle_new() */
@@ -84,6 +89,9 @@ void request_init(struct request *r, fuse_req_t req, enum request_type type,
 void request_run(struct request *r);
 /* Whoever gets it must answer; NULL: somebody did. */
 fuse_req_t request_take(struct request *r);
+
+/* A worker ago the table got the new names. */
+bool request_was_named(const struct request *r);
 
 /* The caller's supplementary groups, into ctx.  A pool job has them already;
  * an open needs them for its later commits. */

@@ -51,6 +51,17 @@ struct session {
 	atomic_uint running;
 };
 
+/* libfuse has the number too, and tells nobody. */
+static _Thread_local uint64_t current;
+static _Thread_local bool current_resent;
+
+uint64_t
+session_request(bool *resent)
+{
+	*resent = current_resent;
+	return current;
+}
+
 /* --- what libfuse reads and writes through -------------------------------- */
 
 static ssize_t
@@ -65,6 +76,8 @@ io_read(int fd, void *buf, size_t len, void *userdata)
 		return s->init_len;
 	}
 	n = read(fd, buf, len);
+	if (n > 0)
+		current = abi_unique(buf, n, &current_resent);
 	if (n > 0 && s->state == INIT_WANTED) {
 		if (!abi_is_init(buf, n, &s->init_unique) || n > INIT_MAX) {
 			errno = EPROTO;

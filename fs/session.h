@@ -15,6 +15,9 @@ struct session;
 int session_new(struct fs *fs, int fd, struct session **out, struct err *err);
 /* Answers INIT; blocks until the kernel has sent it.  A table that has INIT
  * already: replays it for libfuse, the kernel hears nothing. */
+/* The request that this thread has read last: its number, and whether the
+ * kernel (or session_start) has given it to a worker ago. */
+uint64_t session_request(bool *resent);
 int session_init(struct session *s, struct err *err);
 /* Lets threads handle requests.  A later worker also asks the kernel for the
  * requests that the one before it did not answer. */

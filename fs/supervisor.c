@@ -55,6 +55,7 @@ struct supervisor {
 	pid_t pid;
 	int pidfd, link;
 	bool live;	 /* has been, once */
+	bool served;	 /* this one has been live */
 	char *instance;	 /* of the cache; chosen by the first worker */
 	unsigned workers; /* started so far */
 	unsigned tries_after_end;
@@ -135,6 +136,7 @@ worker_start(struct supervisor *s)
 	s->link = sv[0];
 	s->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	s->started = clock_mono_ns();
+	s->served = false;
 	s->restart_at = 0;
 	s->workers++;
 	if (s->fuse >= 0)
@@ -305,7 +307,7 @@ on_message(struct supervisor *s, const struct link_msg *m)
 			log_warn("supervisor", "worker %d goes on with %s",
 				 (int)s->pid, s->plan->dir);
 		}
-		s->live = true;
+		s->live = s->served = true;
 		tell_up(s, LINK_LIVE, NULL);
 		if (s->up >= 0)
 			close(s->up);
@@ -429,6 +431,11 @@ on_exit_of_worker(struct supervisor *s, int status, struct link_msg *m)
 	}
 	if (clock_mono_ns() - s->started > LIVED_LONG)
 		s->backoff = 0;
+	/* Somebody's kill of a worker that served is no fault of its own, and
+	 * programs wait. */
+	if (s->served && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+	    s->backoff > BACKOFF_MIN)
+		s->backoff = BACKOFF_MIN;
 	log_error("supervisor", "worker %d %s; the next one starts in %lld ms",
 		  pid, how, (long long)(s->backoff / NSEC_PER_MSEC));
 	s->restart_at = clock_mono_ns() + s->backoff;

@@ -407,6 +407,9 @@ moves_apply(struct table *t)
 			atomic_store_explicit(&t->nodes[m->slot].place,
 					      m->place, memory_order_release);
 	}
+	if (t->h->moves_op)
+		atomic_fetch_or(table_op_did(t, t->h->moves_op),
+				TABLE_OP_NAMED);
 	atomic_store_explicit(&t->h->moves_valid, 0, memory_order_release);
 }
 
@@ -441,7 +444,8 @@ move_to_locked(struct table *t, struct node *n, uint64_t parent,
 
 void
 table_rename(struct table *t, uint64_t parent, const char *name,
-	     uint64_t newparent, const char *newname, unsigned flags)
+	     uint64_t newparent, const char *newname, unsigned flags,
+	     uint32_t op)
 {
 	struct node *from, *to;
 	uint32_t old[2] = { 0, 0 };
@@ -464,6 +468,7 @@ table_rename(struct table *t, uint64_t parent, const char *name,
 			m[1].slot = slot_of(t, to);
 	}
 	memcpy(t->h->moves, m, sizeof(m));
+	t->h->moves_op = op;
 	atomic_store_explicit(&t->h->moves_valid, 1, memory_order_release);
 	moves_apply(t);
 	for (int i = 0; i < 2; i++) {

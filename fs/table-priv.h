@@ -4,7 +4,7 @@
  *
  * The file has fixed windows, most of it holes:
  *
- *   header | nodes | names | handles
+ *   header | nodes | names | handles | ops
  *
  * A node record points to its name record (parent, name) by one 32-bit word,
  * so that giving it another place is one store.  Name records are never
@@ -21,11 +21,12 @@
 #include "fs/table.h"
 
 #define TABLE_MAGIC "sharedfs table\n"
-#define TABLE_VERSION 2
+#define TABLE_VERSION 3
 #define TABLE_NODES (UINT32_C(1) << 24)
 #define TABLE_GRANULE 16u
 #define TABLE_GRANULES (UINT32_C(1) << 27) /* 2 GiB of names */
 #define TABLE_HANDLES (UINT32_C(1) << 20)
+#define TABLE_OPS (UINT32_C(1) << 13)
 #define TABLE_INIT_MAX 1024u
 #define TABLE_DEPTH 4096u /* no path has more segments */
 
@@ -39,15 +40,18 @@ struct header {
 	char magic[16];
 	uint32_t version;
 	uint32_t pad;
-	uint64_t nodes_off, names_off, handles_off, size;
+	uint64_t nodes_off, names_off, handles_off, ops_off, size;
 	uint64_t sum;
 	/* How much of the windows was ever used. */
 	_Atomic uint32_t nodes_top;
 	_Atomic uint32_t handles_top;
+	_Atomic uint32_t ops_top;
+	uint32_t pad4;
+	uint64_t op_seq; /* of the last record of a mutation */
 	/* A change of two nodes' places that must not be seen by halves: it is
 	 * complete when moves_valid is set, and done again by table_attach. */
 	_Atomic uint32_t moves_valid;
-	uint32_t pad2;
+	uint32_t moves_op; /* told with it; 0 = none */
 	struct move moves[2];
 	/* INIT: init_len is stored last. */
 	_Atomic uint32_t init_len;
@@ -83,6 +87,14 @@ struct hrec {
 	_Atomic uint32_t which; /* stage[which] is the one in force */
 	int32_t backing;
 	char stage[2][64];
+	uint64_t unique;
+};
+
+struct oprec {
+	_Atomic uint32_t used;
+	_Atomic uint32_t did; /* enum table_op_did */
+	uint64_t seq; /* of two for one request the later holds */
+	struct table_op op;
 };
 
 /* Stack of numbers that can be used again. */
@@ -106,6 +118,7 @@ struct table {
 	struct node *nodes;
 	char *names;
 	struct hrec *hrecs;
+	struct oprec *ops;
 
 	/* All below, and the records: written with the lock held for writing;
 	 * nlookup also with it held for reading. */
@@ -118,6 +131,10 @@ struct table {
 	size_t nnodes;
 	struct stack free_slots;
 	struct stack free_hrecs;
+	struct stack free_ops;
+	struct stack old_ops; /* of a worker ago, the oldest on top: most were
+			       * answered in the moment it died */
+	uint64_t op_seq; /* the first of this worker */
 	struct stack free_names[NAME_CLASSES]; /* by granules */
 	uint32_t names_top;		       /* first granule never used */
 };
@@ -141,6 +158,9 @@ table_name_at(const struct table *t, uint32_t place)
 
 /* table-node.c: makes the worker's part from the records. */
 int table_nodes_attach(struct table *t, struct err *err);
+
+/* table-op.c */
+int table_ops_attach(struct table *t, struct err *err);
 
 /* table-index.c: parent + name -> slot. */
 uint32_t index_hash(uint64_t parent, const char *name, size_t len);

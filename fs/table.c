@@ -49,7 +49,8 @@ header_fill(struct header *h)
 	h->names_off = h->nodes_off + TABLE_NODES * sizeof(struct node);
 	h->handles_off =
 		h->names_off + (uint64_t)TABLE_GRANULES * TABLE_GRANULE;
-	h->size = h->handles_off + TABLE_HANDLES * sizeof(struct hrec);
+	h->ops_off = h->handles_off + TABLE_HANDLES * sizeof(struct hrec);
+	h->size = h->ops_off + TABLE_OPS * sizeof(struct oprec);
 	h->sum = XXH3_64bits(h, offsetof(struct header, sum));
 }
 
@@ -64,6 +65,7 @@ table_create(int *out, struct err *err)
 	header_fill(&h);
 	h.nodes_top = TABLE_ROOT + 1;
 	h.handles_top = 1;
+	h.ops_top = 1;
 	fd = memfd_create("sharedfs-table", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return err_set(err, -errno, "shared memory: %s",
@@ -98,7 +100,8 @@ header_check(const struct header *h, off_t size, struct err *err)
 		return err_set(err, -EINVAL, "the table's header is damaged");
 	if (h->nodes_top <= TABLE_ROOT || h->nodes_top > TABLE_NODES ||
 	    h->handles_top < 1 || h->handles_top > TABLE_HANDLES ||
-	    h->init_len > TABLE_INIT_MAX)
+	    h->ops_top < 1 || h->ops_top > TABLE_OPS ||
+	    h->moves_op >= TABLE_OPS || h->init_len > TABLE_INIT_MAX)
 		return err_set(err, -EINVAL, "the table's sizes are damaged");
 	if (h->init_len && h->init_sum != XXH3_64bits(h->init, h->init_len))
 		return err_set(err, -EINVAL, "the table's INIT is damaged");
@@ -155,10 +158,13 @@ table_attach(int fd, struct table **out, struct err *err)
 		t->nodes = (struct node *)(void *)(t->base + t->h->nodes_off);
 		t->names = t->base + t->h->names_off;
 		t->hrecs = (struct hrec *)(void *)(t->base + t->h->handles_off);
+		t->ops = (struct oprec *)(void *)(t->base + t->h->ops_off);
 		r = table_nodes_attach(t, err);
 	}
 	if (r == 0)
 		r = handles_attach(t, err);
+	if (r == 0)
+		r = table_ops_attach(t, err);
 	if (r < 0) {
 		table_detach(t);
 		return r;
@@ -178,6 +184,8 @@ table_detach(struct table *t)
 		free(t->free_names[i].v);
 	free(t->free_slots.v);
 	free(t->free_hrecs.v);
+	free(t->free_ops.v);
+	free(t->old_ops.v);
 	free(t->children);
 	free(t->buckets);
 	free(t);
@@ -259,6 +267,7 @@ table_handle_add(struct table *t, const struct table_handle *h)
 	r->uid = h->uid;
 	r->gid = h->gid;
 	r->backing = h->backing;
+	r->unique = h->unique;
 	r->which = 0;
 	stage_put(r->stage[0], h->stage);
 	fh = table_id(slot, r->gen);
@@ -277,6 +286,7 @@ hrec_read(const struct hrec *r, struct table_handle *out)
 	out->uid = r->uid;
 	out->gid = r->gid;
 	out->backing = r->backing;
+	out->unique = r->unique;
 	memcpy(out->stage, r->stage[r->which], sizeof(out->stage));
 }
 
@@ -323,6 +333,23 @@ table_handle_del(struct table *t, uint64_t fh)
 		stack_push(&t->free_hrecs, (uint32_t)fh);
 	}
 	pthread_rwlock_unlock(&t->lock);
+}
+
+uint64_t
+table_handle_by(struct table *t, uint64_t unique, uint64_t but)
+{
+	uint64_t fh = 0;
+
+	pthread_rwlock_rdlock(&t->lock);
+	for (uint32_t i = 1; i < t->h->handles_top && !fh; i++) {
+		const struct hrec *r = &t->hrecs[i];
+
+		if (r->used && r->unique == unique &&
+		    table_id(i, r->gen) != but)
+			fh = table_id(i, r->gen);
+	}
+	pthread_rwlock_unlock(&t->lock);
+	return fh;
 }
 
 void

@@ -46,8 +46,10 @@ uint64_t table_parent(struct table *t, uint64_t node, char **name);
 /* The name is gone; the node lives on while the kernel holds it. */
 void table_unlink(struct table *t, uint64_t parent, const char *name);
 /* flags: RENAME_EXCHANGE swaps; else what had the new name loses it. */
+/* op: the record that gets TABLE_OP_NAMED in the same instant; 0: none. */
 void table_rename(struct table *t, uint64_t parent, const char *name,
-		  uint64_t newparent, const char *newname, unsigned flags);
+		  uint64_t newparent, const char *newname, unsigned flags,
+		  uint32_t op);
 size_t table_nodes(struct table *t);
 
 /* --- handles: what fi->fh is -------------------------------------------- */
@@ -61,6 +63,7 @@ struct table_handle {
 	gid_t gid;
 	int32_t backing; /* id of the connection (passthrough.h), 0 = none */
 	char stage[64]; /* private file's name, "" = none */
+	uint64_t unique; /* of the request that made it */
 };
 uint64_t table_handle_add(struct table *t, const struct table_handle *h);
 int table_handle_get(struct table *t, uint64_t fh, struct table_handle *out);
@@ -70,6 +73,42 @@ void table_handles(struct table *t,
 		   void (*fn)(void *arg, uint64_t fh,
 			      const struct table_handle *h),
 		   void *arg);
+
+/* The handle that this request made, but not `but`; 0: none. */
+uint64_t table_handle_by(struct table *t, uint64_t unique, uint64_t but);
+
+/* --- mutations under way (rule 3) ---------------------------------------- */
+
+/* A mutating request that may have reached the store and is not answered. */
+struct table_op {
+	uint64_t unique;   /* the kernel's number of the request */
+	uint32_t type;	   /* enum request_type */
+	uint64_t fh, off;  /* of an append: where its bytes go */
+	uint64_t len;
+	uint64_t ino;	   /* of what is moved */
+	char opid[40];	   /* "" = none */
+	uint8_t ver_len;   /* of what is removed; 0 = unknown */
+	char ver[95];
+};
+/* Steps that were done, each told by one store. */
+enum table_op_did {
+	TABLE_OP_MADE = 1 << 0,	 /* the store has made the name */
+	TABLE_OP_NAMED = 1 << 1, /* the table has the new names */
+};
+
+/* Writes it down, instead of the record `old` (0: none).  0: no room, and old
+ * is still there. */
+uint32_t table_op_put(struct table *t, const struct table_op *op,
+		      uint32_t old);
+/* What a worker ago was under way under this number; 0: nothing. */
+uint32_t table_op_find(struct table *t, uint64_t unique, struct table_op *out,
+		       unsigned *did);
+/* In shared memory, of that record: enum table_op_did. */
+_Atomic uint32_t *table_op_did(struct table *t, uint32_t slot);
+void table_op_drop(struct table *t, uint32_t slot); /* it is answered */
+void table_ops(struct table *t,
+	       void (*fn)(void *arg, uint32_t slot, const struct table_op *op),
+	       void *arg);
 
 /* --- the session's INIT request, as the kernel sent it ------------------- */
 

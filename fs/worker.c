@@ -29,6 +29,7 @@
 #include "fs/logging.h"
 #include "fs/places.h"
 #include "fs/reload.h"
+#include "fs/request.h"
 #include "fs/session.h"
 
 #define START_WAIT (5 * NSEC_PER_SEC)	/* for the store, at the first start */
@@ -197,7 +198,19 @@ struct writers {
 	struct table *table;
 	char **path;
 	size_t n;
+	bool moving; /* a rename was under way: any path may be the new one of
+		      * such a file */
 };
+
+static void
+add_move(void *arg, uint32_t slot, const struct table_op *op)
+{
+	struct writers *w = arg;
+
+	if (op->type == REQUEST_rename &&
+	    !(*table_op_did(w->table, slot) & TABLE_OP_NAMED))
+		w->moving = true;
+}
 
 static void
 add_writer(void *arg, uint64_t fh, const struct table_handle *h)
@@ -223,7 +236,7 @@ has_writer(void *arg, const char *path)
 		if (strcmp(w->path[i], path) == 0)
 			return true;
 	}
-	return false;
+	return w->moving;
 }
 
 static void
@@ -232,6 +245,7 @@ take_over(struct worker *w)
 	struct writers writers = { .table = w->fs.table };
 
 	table_handles(w->fs.table, add_writer, &writers);
+	table_ops(w->fs.table, add_move, &writers);
 	cache_takeover(w->fs.cache, has_writer, &writers);
 	for (size_t i = 0; i < writers.n; i++)
 		free(writers.path[i]);

@@ -13,6 +13,7 @@ shell_tests += \
 	tests/fs/dead.sh \
 	tests/fs/doctor.sh \
 	tests/fs/guard.sh \
+	tests/fs/kill-points.sh \
 	tests/fs/kill-worker.sh \
 	tests/fs/kill-writer.sh \
 	tests/fs/mount.sh \
@@ -22,6 +23,8 @@ shell_tests += \
 	tests/fs/unsent.sh \
 	tests/fs/user.sh \
 	$(NULL)
+
+EXTRA_DIST += tests/fs/kill-points.py
 
 shell_tests += tests/fs/mount-helper.sh
 shell_tests += tests/fs/bad-input.sh

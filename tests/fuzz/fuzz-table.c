@@ -173,7 +173,7 @@ step(struct script *s, const uint8_t *p)
 		if (from && dir && target && !path_within(dir, from) &&
 		    !path_within(from, target))
 			table_rename(s->t, node, name_of(p[2]), to,
-				     name_of(p[3] >> 4), 0);
+				     name_of(p[3] >> 4), 0, 0);
 		return true;
 	}
 	case 5:

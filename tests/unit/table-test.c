@@ -179,26 +179,26 @@ rename_moves_replaces_and_exchanges(void **state)
 	uint64_t a = table_ref(f->t, TABLE_ROOT, "a", 0);
 	uint64_t b = table_ref(f->t, d, "b", 0);
 
-	table_rename(f->t, TABLE_ROOT, "a", d, "b", 0);
+	table_rename(f->t, TABLE_ROOT, "a", d, "b", 0, 0);
 	is_path(f->t, a, "d/b");
 	is_path(f->t, b, NULL);
 	assert_int_equal(table_find(f->t, TABLE_ROOT, "a"), 0);
-	table_rename(f->t, TABLE_ROOT, "d", TABLE_ROOT, "e", 0);
+	table_rename(f->t, TABLE_ROOT, "d", TABLE_ROOT, "e", 0, 0);
 	is_path(f->t, a, "e/b");
 	b = table_ref(f->t, TABLE_ROOT, "b", 0);
-	table_rename(f->t, TABLE_ROOT, "b", d, "b", RENAME_EXCHANGE);
+	table_rename(f->t, TABLE_ROOT, "b", d, "b", RENAME_EXCHANGE, 0);
 	is_path(f->t, a, "b");
 	is_path(f->t, b, "e/b");
 	again(f);
 	is_path(f->t, a, "b");
 	is_path(f->t, b, "e/b");
 	/* Only one of the two is known. */
-	table_rename(f->t, TABLE_ROOT, "nobody", TABLE_ROOT, "b", 0);
+	table_rename(f->t, TABLE_ROOT, "nobody", TABLE_ROOT, "b", 0, 0);
 	is_path(f->t, a, NULL);
 	/* Onto itself; into itself (the kernel never asks for it). */
-	table_rename(f->t, d, "b", d, "b", 0);
+	table_rename(f->t, d, "b", d, "b", 0, 0);
 	is_path(f->t, b, "e/b");
-	table_rename(f->t, TABLE_ROOT, "e", d, "f", 0);
+	table_rename(f->t, TABLE_ROOT, "e", d, "f", 0, 0);
 	is_path(f->t, d, NULL);
 }
 
@@ -260,6 +260,55 @@ handles(void **state)
 	assert_int_equal(table_handle_get(f->t, UINT64_MAX, &got), -EBADF);
 	again(f);
 	assert_int_equal(table_handle_get(f->t, fh2, &got), 0);
+}
+
+static void
+mutations_under_way(void **state)
+{
+	struct fixture *f = *state;
+	struct table_op op = { .unique = 4, .type = 7, .opid = "x" }, got;
+	struct table_handle h = { .node = 1, .kind = TABLE_DIR, .unique = 4 };
+	unsigned did;
+	uint64_t fh, fh2;
+	uint32_t slot;
+
+	assert_int_equal(table_op_find(f->t, 4, &got, &did), 0);
+	slot = table_op_put(f->t, &op, 0);
+	op.off = 9;
+	slot = table_op_put(f->t, &op, slot);
+	assert_int_not_equal(slot, 0);
+	atomic_fetch_or(table_op_did(f->t, slot), TABLE_OP_MADE);
+	again(f);
+	assert_int_equal(table_op_find(f->t, 4, &got, &did), slot);
+	assert_int_equal(did, TABLE_OP_MADE);
+	assert_int_equal(got.off, 9);
+	assert_string_equal(got.opid, "x");
+	/* The names and the note that they are there come together. */
+	table_ref(f->t, TABLE_ROOT, "a", 0);
+	table_rename(f->t, TABLE_ROOT, "a", TABLE_ROOT, "b", 0, slot);
+	table_op_find(f->t, 4, &got, &did);
+	assert_int_equal(did, TABLE_OP_MADE | TABLE_OP_NAMED);
+	table_op_drop(f->t, slot);
+	assert_int_equal(table_op_find(f->t, 4, &got, &did), 0);
+	/* Old ones make room, each once. */
+	for (uint32_t i = 1; i < TABLE_OPS; i++)
+		assert_int_not_equal(table_op_put(f->t, &op, 0), 0);
+	assert_int_equal(table_op_put(f->t, &op, 0), 0);
+	again(f);
+	for (uint32_t i = 1; i < TABLE_OPS; i++)
+		assert_int_not_equal(table_op_put(f->t, &op, 0), 0);
+	assert_int_equal(table_op_put(f->t, &op, 0), 0);
+	f->t->ops[3].op.ver_len = 255;
+	table_detach(f->t);
+	f->t = NULL;
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
+	assert_int_equal(table_create(&f->fd, NULL), 0);
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+	fh = table_handle_add(f->t, &h);
+	fh2 = table_handle_add(f->t, &h);
+	assert_int_equal(table_handle_by(f->t, 4, fh2), fh);
+	table_handle_del(f->t, fh);
+	assert_int_equal(table_handle_by(f->t, 4, fh2), 0);
 }
 
 static void
@@ -348,7 +397,7 @@ random_step(struct table *t, struct shared *s, unsigned *seed)
 		at = s->id[i] ? table_parent(t, s->id[i], &got) : 0;
 		if (at)
 			table_rename(t, at, got, parent, name,
-				     rand_r(seed) % 3 ? 0 : RENAME_EXCHANGE);
+				     rand_r(seed) % 3 ? 0 : RENAME_EXCHANGE, 0);
 		free(got);
 		break;
 	default:
@@ -553,6 +602,7 @@ main(void)
 		T(rename_moves_replaces_and_exchanges),
 		T(a_half_done_move_is_completed),
 		T(handles),
+		T(mutations_under_way),
 		T(init_is_kept),
 		T(other_files_are_refused),
 		T(a_worker_killed_anywhere_leaves_a_good_table),

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""Every operation once for each point at which the worker can be killed.
+
+kill-points.py MOUNT LIST FAULTS POINT...: each answer is checked; what must be
+in the store in the end goes to LIST, in cksum's form.  A point that no
+operation has passed is an error.
+"""
+import os
+import subprocess
+import sys
+import traceback
+
+root, out, faults = sys.argv[1:4]
+points = sys.argv[4:]
+hit = {}
+
+
+def write(path, data, flags=0):
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | flags, 0o644)
+    try:
+        assert os.write(fd, data) == len(data)
+    finally:
+        os.close(fd)
+
+
+def read(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
+def op_mkdir(at):
+    os.mkdir(at('d'), 0o750)
+    assert os.stat(at('d')).st_mode & 0o7777 == 0o750
+
+
+def op_rmdir(at):
+    os.mkdir(at('d'))
+    arm()
+    os.rmdir(at('d'))
+    assert not os.path.lexists(at('d'))
+
+
+def op_mkfifo(at):
+    os.mkfifo(at('p'), 0o640)
+    assert os.stat(at('p')).st_mode & 0o7777 == 0o640
+
+
+def op_symlink(at):
+    os.symlink('nowhere', at('l'))
+    assert os.readlink(at('l')) == 'nowhere'
+
+
+def op_link(at):
+    write(at('one'), b'1')
+    arm()
+    try:
+        os.link(at('one'), at('two'))
+    except PermissionError:
+        return
+    assert read(at('two')) == b'1'
+
+
+def op_create(at):
+    write(at('f'), b'new')
+    assert read(at('f')) == b'new'
+    assert os.stat(at('f')).st_mode & 0o7777 == 0o644
+
+
+def op_excl(at):
+    write(at('f'), b'first', os.O_EXCL)
+    assert read(at('f')) == b'first'
+    try:
+        write(at('f'), b'second', os.O_EXCL)
+        raise AssertionError('O_EXCL twice')
+    except FileExistsError:
+        pass
+
+
+def op_unlink(at):
+    write(at('f'), b'gone')
+    arm()
+    os.unlink(at('f'))
+    assert not os.path.lexists(at('f'))
+
+
+def op_rename(at):
+    write(at('old'), b'moved')
+    write(at('there'), b'replaced')
+    arm()
+    os.rename(at('old'), at('there'))
+    assert not os.path.lexists(at('old'))
+    assert read(at('there')) == b'moved'
+
+
+def op_rename_open(at):
+    """Of a file that has unsent bytes."""
+    fd = os.open(at('old'), os.O_CREAT | os.O_WRONLY)
+    os.write(fd, b'before ')
+    arm()
+    os.rename(at('old'), at('new'))
+    os.write(fd, b'after')
+    os.close(fd)
+    assert read(at('new')) == b'before after', read(at('new'))
+    assert not os.path.lexists(at('old'))
+
+
+def op_rename_dir(at):
+    os.mkdir(at('old'))
+    write(at('old/f'), b'f')
+    arm()
+    os.rename(at('old'), at('new'))
+    assert not os.path.lexists(at('old'))
+    assert read(at('new/f')) == b'f'
+
+
+def op_append(at):
+    # O_APPEND is served by the worker, also with passthrough.
+    fd = os.open(at('f'), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b'one,')
+    arm()
+    os.write(fd, b'two,')
+    os.write(fd, b'three')
+    os.close(fd)
+    assert read(at('f')) == b'one,two,three', read(at('f'))
+
+
+def op_append_sync(at):
+    fd = os.open(at('f'), os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_SYNC)
+    os.write(fd, b'one,')
+    arm()
+    os.write(fd, b'two,')
+    os.write(fd, b'three')
+    os.close(fd)
+    assert read(at('f')) == b'one,two,three', read(at('f'))
+
+
+def op_write(at):
+    write(at('f'), b'a' * 100000)
+    arm()
+    fd = os.open(at('f'), os.O_RDWR)
+    os.pwrite(fd, b'b', 50000)
+    os.ftruncate(fd, 60000)
+    os.fsync(fd)
+    os.close(fd)
+    assert read(at('f')) == b'a' * 50000 + b'b' + b'a' * 9999
+
+
+def op_truncate(at):
+    write(at('f'), b'a' * 1000)
+    arm()
+    os.truncate(at('f'), 10)
+    assert read(at('f')) == b'a' * 10
+    write(at('f'), b'xy', os.O_TRUNC)
+    assert read(at('f')) == b'xy'
+
+
+def op_xattr(at):
+    write(at('f'), b'x')
+    arm()
+    try:
+        os.setxattr(at('f'), 'user.a', b'1', os.XATTR_CREATE)
+    except OSError as e:
+        if e.errno == 95:
+            return
+        raise
+    assert os.getxattr(at('f'), 'user.a') == b'1'
+    os.removexattr(at('f'), 'user.a')
+    assert os.listxattr(at('f')) == []
+
+
+def op_chmod(at):
+    write(at('f'), b'x')
+    arm()
+    os.chmod(at('f'), 0o600)
+    os.utime(at('f'), (1000, 2000))
+    st = os.stat(at('f'))
+    assert st.st_mode & 0o7777 == 0o600 and st.st_mtime == 2000
+
+
+ops = [(n[3:], f) for n, f in sorted(globals().items()) if n.startswith('op_')]
+armed = None
+
+
+def arm():
+    """From here on: what comes before in an operation only prepares it."""
+    global armed
+    armed = os.path.join(faults, point)
+    open(armed, 'w').close()
+
+
+bad = 0
+for point in points:
+    for name, op in ops:
+        base = os.path.join(root, '%s-%s' % (name, point))
+        os.mkdir(base)
+        if 'arm' not in op.__code__.co_names:
+            arm()
+        try:
+            op(lambda n: os.path.join(base, n))
+        except Exception:
+            print('%s, killed at %s:' % (name, point), file=sys.stderr)
+            traceback.print_exc()
+            bad += 1
+        if os.path.exists(armed):
+            os.unlink(armed)
+        else:
+            hit[point] = hit.get(point, 0) + 1
+missed = [p for p in points if p not in hit]
+if missed:
+    print('never passed: ' + ' '.join(missed), file=sys.stderr)
+    bad += 1
+print('killed %d times' % sum(hit.values()))
+with open(out, 'wb') as f:
+    f.write(subprocess.check_output(
+        'find . -type f | sort | xargs cksum', shell=True, cwd=root))
+sys.exit(bad != 0)

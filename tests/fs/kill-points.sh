@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The worker is killed at each named point (common/fault.h) of each operation,
+# one at a time: every call is answered as if nothing had happened [P6.5], and
+# what the store has in the end is what the program was told.
+. "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
+need_mount
+need_program python3
+case $(uname -r) in
+[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
+esac
+SHAREDFS_FAULTS=$work/faults
+export SHAREDFS_FAULTS
+mkdir "$SHAREDFS_FAULTS"
+points=$(cd "$srcdir" && grep -rhoE 'FAULT_POINT\("[a-z0-9.-]+"\)' fs cache \
+	backends | cut -d'"' -f2 | sort -u)
+# Those that can't be passed on a store.
+not_file="s3\\." not_s3="file\\."
+
+body()
+{
+	D=$work/$store-1 E=$work/$store-2
+	mount_node "$store-1" "$SOURCE" "$D"
+	: >"$SHAREDFS_FAULTS/once.saved"
+	mkdir "$D/first"
+	[ ! -e "$SHAREDFS_FAULTS/once.saved" ] ||
+		skip "no --enable-dev build: it has no fault points"
+	eval "not=\$not_$store"
+	mine=$(echo "$points" | grep -v "^$not")
+	python3 "$srcdir/tests/fs/kill-points.py" "$D" "$work/list" \
+		"$SHAREDFS_FAULTS" $mine || fail "see above"
+	mount_node "$store-2" "$SOURCE" "$E"
+	(cd "$E" && find . -type f | sort | xargs cksum) >"$work/list.2"
+	diff "$work/list" "$work/list.2" || fail "the store has something else"
+	same pending "$(status_field "$D" pending_files)" 0
+	same failed "$(status_field "$D" errors.failed_files)" 0
+	same "open files" "$(status_field "$D" open_files)" 0
+	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
+}
+each_store body
