@@ -189,8 +189,11 @@ def arm():
 
 
 bad = 0
+quick = 'SHAREDFS_QUICK' in os.environ
 for point in points:
     for name, op in ops:
+        if quick and hit.get(point, 0) == 2:
+            break
         base = os.path.join(root, '%s-%s' % (name, point))
         os.mkdir(base)
         if 'arm' not in op.__code__.co_names:
