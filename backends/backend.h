@@ -278,7 +278,8 @@ struct backend_ops {
 	 * On 0 the store has the bytes, durable and verified; out is the new
 	 * state (all attributes, ver, aver).  -EEXIST/-ESTALE by B6.  -ENOENT:
 	 * the parent, or with BE_MATCH on a store that writes in place the
-	 * file, is gone.  -EDQUOT, -ENOSPC, -EFBIG.
+	 * file, is gone.  -EDQUOT, -ENOSPC, -EFBIG.  -ENODATA: fd has become
+	 * shorter than size, so that these bytes are nobody's any more.
 	 */
 	int (*commit)(struct backend *be, struct be_ctx *ctx,
 		      const struct be_commit *c, struct be_attr *out);

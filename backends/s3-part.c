@@ -103,8 +103,7 @@ part_digest(struct s3_upload *u, struct be_ctx *ctx, const struct s3_part *p,
 	s3_digest_init(d, s->crc, want, sum);
 	ret = s3_digest_fd(d, u->fd, p->off, p->len);
 	if (ret < 0)
-		return be_fail(ctx, ret == -ENODATA ? -EIO : ret,
-			       ret == -ENODATA, "reading the bytes to send: %s",
+		return be_fail(ctx, ret, false, "reading the bytes to send: %s",
 			       ret == -ENODATA ? "the file became shorter" :
 						 strerror(-ret));
 	s3_digest_final(d);

@@ -163,8 +163,7 @@ put_body(struct s3 *s, struct be_ctx *ctx, const struct s3_put *p,
 		ret = s3_digest_fd(d, p->fd, 0, p->size);
 	}
 	if (ret < 0)
-		return be_fail(ctx, ret == -ENODATA ? -EIO : ret,
-			       ret == -ENODATA,
+		return be_fail(ctx, ret, false,
 			       "reading the bytes to send: %s",
 			       ret == -ENODATA ? "the file became shorter" :
 						 strerror(-ret));

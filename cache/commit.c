@@ -504,6 +504,13 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 		pthread_mutex_unlock(&k->lock);
 		return 0;
 	}
+	if (ret == -ENODATA) {
+		/* Cut while it was sent: what it is now is sent instead. */
+		pthread_mutex_lock(&k->lock);
+		give_back_locked(k, s->mask);
+		pthread_mutex_unlock(&k->lock);
+		return 1;
+	}
 	if (ret == -EEXIST || ret == -ESTALE ||
 	    (ret == -ENOENT && s->commit.cond.pre == BE_MATCH)) {
 		ret = conflict(k, ctx, path, ret);

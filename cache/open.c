@@ -534,6 +534,19 @@ cache_release_is_quick(struct cfile *cf)
 	return quick;
 }
 
+/* Then also a reader sends what is there: a writer of a killed daemon may have
+ * left it. */
+static bool
+is_last(struct content *k)
+{
+	bool last;
+
+	cache_lock(k->c);
+	last = k->handles == 1;
+	cache_unlock(k->c);
+	return last;
+}
+
 void
 cache_release(struct cfile *cf, struct cache_ctx *ctx)
 {
@@ -544,7 +557,7 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 
 	/* Normally nothing: FLUSH came before.  Each round sends all there is
 	 * when it begins; only another writer can make a second one needed. */
-	if (for_writing(cf->flags)) {
+	if (for_writing(cf->flags) || is_last(k)) {
 		while (ret == 0 && content_unsent(k))
 			ret = content_commit(k, ctx);
 	}

@@ -89,11 +89,18 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	if (r->exposed && fstat(fd, &st) == 0) {
 		/* Which bytes the kernel wrote nobody knows: all are sent. */
 		k->attr.size = st.st_size;
-		k->truncated = k->in_store;
-		k->clean_end = 0;
 		k->exposed = k->exposed_rw = true;
 		k->seen_mtim = k->attr.mtime;
 		rangeset_clear(&k->dirty);
+		if (r->sent.tv_sec && timespec_equal(st.st_ctim, r->sent)) {
+			/* … but it wrote nothing since all was sent. */
+			k->attr_dirty = 0;
+			k->stamp = st;
+			k->stamp_ok = true;
+		} else {
+			k->truncated = k->in_store;
+			k->clean_end = 0;
+		}
 		rangeset_add(&k->present, 0, INT64_MAX / 2);
 	} else if (ftruncate(fd, k->attr.size) < 0) {
 		log_warn("cache", "truncate of a staging file: %m");
