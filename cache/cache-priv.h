@@ -225,6 +225,7 @@ struct cache {
 	int64_t statfs_until_ns;
 
 	atomic_ullong hits, misses, conflicts, open_files, failed_files;
+	atomic_uint kept_files; /* of dead mounts in the same directory */
 	atomic_ullong memory_bytes; /* of memory files, see stage_new */
 	atomic_int precise; /* writes move ctime: 1; not: -1; unknown: 0 */
 	atomic_uint jobs;	    /* readahead under way */

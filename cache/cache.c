@@ -266,6 +266,7 @@ cache_stats_get(struct cache *c, struct cache_stats *out)
 		.conflicts = atomic_load(&c->conflicts),
 		.disk_errors = s.disk_errors,
 		.failed_files = atomic_load(&c->failed_files),
+		.kept_files = atomic_load(&c->kept_files),
 		.open_files = atomic_load(&c->open_files),
 	};
 }

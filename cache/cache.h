@@ -236,6 +236,7 @@ struct cache_stats {
 	uint64_t pending_files, pending_bytes; /* accepted, not in the store */
 	uint64_t evictions, conflicts, disk_errors;
 	uint64_t failed_files; /* commits that failed for good, kept on disk */
+	uint64_t kept_files;   /* the same, of mounts that are no more */
 	uint64_t open_files;
 };
 void cache_stats_get(struct cache *c, struct cache_stats *out);
@@ -243,6 +244,9 @@ void cache_stats_get(struct cache *c, struct cache_stats *out);
 void cache_pending(struct cache *c,
 		   void (*fn)(void *arg, const char *path, uint64_t bytes),
 		   void *arg);
+/* Drops the bytes of a file that was given up, by its name in kept.h, for good.
+ * -ENOENT; -EBUSY: it is not given up. */
+int cache_discard(struct cache *c, const char *name);
 /* Sends all that is unsent; -EIO and words if any stays. */
 int cache_drain(struct cache *c, struct cache_ctx *ctx);
 

@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cache/store-priv.h"
 #include "common/cleanup.h"
+#include "common/xalloc.h"
 
 int
 journal_log_open(struct store *s, const char *name, int *fd)
@@ -40,18 +42,42 @@ journal_log_reset(int fd)
 	return ftruncate(fd, 0) < 0 ? -errno : 0;
 }
 
+bool
+journal_has_log(struct store *s, const char *name)
+{
+	struct stat st;
+	char file[48];
+
+	journal_file(name, ".r", file);
+	return fstatat(s->fd[DIR_JOURNAL], file, &st, AT_SYMLINK_NOFOLLOW) ==
+		       0 &&
+	       st.st_size > 0;
+}
+
 void
-journal_log_read(struct store *s, const char *name,
+journal_replay(const struct journal_change *ch, uint64_t base_size,
+	       struct rangeset *dirty, uint64_t *size)
+{
+	if (ch->size < *size)
+		rangeset_del(dirty, ch->size, UINT64_MAX / 2);
+	rangeset_add(dirty, ch->off, ch->len);
+	/* Zeros over bytes that the store may have. */
+	if (ch->size > *size && *size < base_size)
+		rangeset_add(dirty, *size,
+			     (ch->size < base_size ? ch->size : base_size) -
+				     *size);
+	*size = ch->size;
+}
+
+void
+journal_log_load(int dir, const char *file,
 		 void (*fn)(void *arg, const struct journal_change *ch),
 		 void *arg)
 {
 	_cleanup_close_ int fd = -1;
 	struct journal_change ch;
-	char file[48];
 
-	journal_file(name, ".r", file);
-	fd = openat(s->fd[DIR_JOURNAL], file,
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = openat(dir, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	while (read(fd, &ch, sizeof(ch)) == (ssize_t)sizeof(ch)) {
@@ -60,4 +86,54 @@ journal_log_read(struct store *s, const char *name,
 			return; /* not ours */
 		fn(arg, &ch);
 	}
+}
+
+void
+journal_log_read(struct store *s, const char *name,
+		 void (*fn)(void *arg, const struct journal_change *ch),
+		 void *arg)
+{
+	char file[48];
+
+	journal_file(name, ".r", file);
+	journal_log_load(s->fd[DIR_JOURNAL], file, fn, arg);
+}
+
+struct fold {
+	struct rangeset dirty;
+	struct journal_rec *r;
+};
+
+static void
+fold_one(void *arg, const struct journal_change *ch)
+{
+	struct fold *f = arg;
+
+	journal_replay(ch, f->r->base_size, &f->dirty, &f->r->size);
+}
+
+int
+journal_fold(struct store *s, const char *name, struct journal_rec *r)
+{
+	struct fold f = { .dirty = RANGESET_INIT, .r = r };
+	char file[48];
+	int ret;
+
+	for (size_t i = 0; i < r->ndirty; i++)
+		rangeset_add(&f.dirty, r->dirty[i].off, r->dirty[i].len);
+	journal_log_read(s, name, fold_one, &f);
+	/* A record is sound by itself. */
+	rangeset_del(&f.dirty, r->size, UINT64_MAX / 2);
+	free(r->dirty);
+	r->ndirty = f.dirty.n;
+	r->dirty = f.dirty.n ? xmemdup(f.dirty.v,
+				       f.dirty.n * sizeof(*f.dirty.v)) :
+			       NULL;
+	rangeset_release(&f.dirty);
+	ret = journal_put(s, name, r);
+	if (ret == 0) {
+		journal_file(name, ".r", file);
+		unlinkat(s->fd[DIR_JOURNAL], file, 0);
+	}
+	return ret;
 }

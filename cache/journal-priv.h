@@ -31,4 +31,11 @@ bool journal_get_path(const json_t *j, const char *name, char **out);
 /* What is in a file of the directory; NULL: no JSON. */
 json_t *journal_load(int dir, const char *file);
 
+/* --- journal-log.c -------------------------------------------------------- */
+
+/* As journal_log_read, from a file of the directory. */
+void journal_log_load(int dir, const char *file,
+		      void (*fn)(void *arg, const struct journal_change *ch),
+		      void *arg);
+
 #endif

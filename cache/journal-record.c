@@ -39,6 +39,8 @@ journal_rec_release(struct journal_rec *r)
 	free(r->groups);
 	free(r->dirty);
 	free(r->words);
+	free(r->store);
+	free(r->boot);
 	memset(r, 0, sizeof(*r));
 }
 
@@ -342,6 +344,10 @@ journal_decode(const json_t *j, struct journal_rec *r)
 	if (to_uint(j, "errno", 4095, &v))
 		r->error = -(int)v;
 	r->words = words ? xstrdup(words) : NULL;
+	words = json_string_value(json_object_get(j, "store"));
+	r->store = words ? xstrdup(words) : NULL;
+	words = json_string_value(json_object_get(j, "boot"));
+	r->boot = words ? xstrdup(words) : NULL;
 	return true;
 }
 

@@ -18,6 +18,8 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 
+#define BOOT_ID_MAX 40
+
 void
 journal_file(const char *name, const char *ending, char out[48])
 {
@@ -148,11 +150,39 @@ replace(struct store *s, const char *file, const json_t *j)
 	return 0;
 }
 
+/* "" = not told. */
+static bool
+boot_id(char out[BOOT_ID_MAX])
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id",
+				      O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, BOOT_ID_MAX - 1);
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	return *out;
+}
+
+bool
+journal_this_boot(const struct journal_rec *r)
+{
+	char now[BOOT_ID_MAX];
+
+	return !r->boot || !boot_id(now) || strcmp(now, r->boot) == 0;
+}
+
 int
 journal_put(struct store *s, const char *name, const struct journal_rec *r)
 {
 	_cleanup_json_ json_t *j = journal_encode(r);
-	char file[48];
+	json_t *store = json_string(r->store ? r->store : s->id);
+	char file[48], boot[BOOT_ID_MAX];
+
+	if (store)
+		json_object_set_new(j, "store", store);
+	if (r->boot || boot_id(boot))
+		json_object_set_new(j, "boot",
+				    json_string(r->boot ? r->boot : boot));
 
 	journal_file(name, ".j", file);
 	return replace(s, file, j);

@@ -55,6 +55,10 @@ struct journal_rec {
 	int error;   /* negative errno */
 	char *words; /* NULL = none */
 	struct timespec since; /* first byte staged */
+	/* Which store they are for, and which start of this host they are of;
+	 * NULL: journal_put tells this one's. */
+	char *store;
+	char *boot;
 };
 
 /* For records that journal_scan's fn copied out by hand. */
@@ -62,6 +66,11 @@ void journal_rec_release(struct journal_rec *r);
 
 /* Replaces the record of the private file `name`.  0, -ENOSPC, -EROFS, -EIO. */
 int journal_put(struct store *s, const char *name, const struct journal_rec *r);
+/* Was it written since this host was started?  If not, power may have been
+ * lost between the record and the bytes. */
+bool journal_this_boot(const struct journal_rec *r);
+/* The same with what its log says added, and the log emptied. */
+int journal_fold(struct store *s, const char *name, struct journal_rec *r);
 /* The bytes are in the store, or nobody wants them.  Absence is fine. */
 void journal_drop(struct store *s, const char *name);
 /* Is there a record about `name`, readable or not? */
@@ -90,6 +99,11 @@ struct journal_change {
 int journal_log_open(struct store *s, const char *name, int *fd);
 int journal_log_set(int fd, uint64_t n, const struct journal_change *ch);
 int journal_log_reset(int fd);
+/* Is there an entry? */
+bool journal_has_log(struct store *s, const char *name);
+/* What an entry does to the dirty ranges and the size of its file. */
+void journal_replay(const struct journal_change *ch, uint64_t base_size,
+		    struct rangeset *dirty, uint64_t *size);
 /* In order; nothing if there is no log. */
 void journal_log_read(struct store *s, const char *name,
 		      void (*fn)(void *arg, const struct journal_change *ch),

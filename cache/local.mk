@@ -12,6 +12,7 @@ libcache_a_SOURCES = \
 	cache/file.c \
 	cache/journal.c cache/journal.h cache/journal-priv.h \
 	cache/journal-log.c cache/journal-record.c \
+	cache/kept.c cache/kept.h \
 	cache/keys.c \
 	cache/listing.c \
 	cache/name.c \
@@ -22,6 +23,7 @@ libcache_a_SOURCES = \
 	cache/reclaim.c \
 	cache/stage.c \
 	cache/store.c cache/store.h cache/store-priv.h \
+	cache/store-dead.c \
 	cache/store-dir.c cache/store-publish.c \
 	cache/store-idle.c \
 	cache/store-record.c cache/store-record.h \

@@ -247,8 +247,14 @@ take_instance(struct store *s, int fd, struct err *err)
 	if (fstat(s->fd[DIR_LOCK], &held) == 0 && fstat(fd, &now) == 0 &&
 	    held.st_dev == now.st_dev && held.st_ino == now.st_ino)
 		return dup3(s->fd[DIR_LOCK], fd, O_CLOEXEC) < 0 ? -errno : 0;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
+	/* Whoever only looks (sharedfs recover) is gone in a moment. */
+	for (int tries = 0; tries < 20; tries++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
 	if (errno == EWOULDBLOCK)
 		return err_set(err, -EBUSY,
 			       "cache %s: another daemon uses the instance %s",

@@ -97,6 +97,10 @@ int store_private_room(struct store *s, uint64_t bytes);
 void store_private_sweep(struct store *s,
 			 bool (*keep)(void *arg, const char *name), void *arg);
 
+/* The same for mounts that have no daemon, after a while.  Returns how many of
+ * their files hold bytes that were not sent: those are never dropped. */
+unsigned store_sweep_dead(struct store *s);
+
 /*
  * Turns a complete private file into clean content under the key: hashes it,
  * writes the record, renames, drops the private name.  The bytes must not

@@ -5,6 +5,7 @@
 
 #include "cache/cache-priv.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,8 +16,16 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 
+/* A file whose record is to say that it is given up. */
+struct orphan {
+	struct orphan *next;
+	char *name;
+	struct journal_rec rec;
+};
+
 struct takeover {
 	struct cache *c;
+	struct orphan *orphans;
 	bool (*wanted)(void *arg, const char *path);
 	void *arg;
 };
@@ -35,16 +44,7 @@ replay(void *arg, const struct journal_change *ch)
 {
 	struct content *k = arg;
 
-	if (ch->size < k->attr.size)
-		rangeset_del(&k->dirty, ch->size, UINT64_MAX / 2);
-	rangeset_add(&k->dirty, ch->off, ch->len);
-	/* Zeros over bytes that the store may have. */
-	if (ch->size > k->attr.size && k->attr.size < k->base_size)
-		rangeset_add(&k->dirty, k->attr.size,
-			     (ch->size < k->base_size ? ch->size :
-							k->base_size) -
-				     k->attr.size);
-	k->attr.size = ch->size;
+	journal_replay(ch, k->base_size, &k->dirty, &k->attr.size);
 	k->clean_end = ch->clean_end;
 }
 
@@ -111,10 +111,12 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 /* A new, empty file whose open() was not answered, and nothing was sent of it:
  * its maker asks again. */
 static bool
-was_never_open(const struct takeover *t, const struct journal_rec *r)
+was_never_open(const struct takeover *t, const char *name,
+	       const struct journal_rec *r)
 {
 	return r->state == JOURNAL_OPEN && r->cond.pre == BE_ABSENT &&
-	       r->size == 0 && !r->ndirty && !r->exposed && t->wanted;
+	       r->size == 0 && !r->ndirty && !r->exposed && t->wanted &&
+	       !journal_has_log(t->c->store, name);
 }
 
 /* The kernel has not written to it since its close() sent it. */
@@ -129,6 +131,39 @@ was_sent(struct cache *c, const char *name, const struct journal_rec *r)
 	       fstat(fd, &st) == 0 && timespec_equal(st.st_ctim, r->sent);
 }
 
+/* Nobody will close it any more: kept for the user. */
+static void
+give_up(struct takeover *t, const char *name, struct journal_rec *r)
+{
+	bool failed = r->state == JOURNAL_FAILED;
+	struct orphan *o;
+
+	if (!failed && !r->words)
+		r->words = xstrdup(
+			!journal_this_boot(r) ?
+				"the host went down before they were sent; what "
+				"was written last may be missing" :
+			r->state == JOURNAL_SENDING ?
+				"the daemon ended while they were sent; whether "
+				"the store has them is not known" :
+				"the daemon ended before they were sent");
+	atomic_fetch_add(&t->c->failed_files, 1);
+	log_warn("cache", "\"%s\": bytes that an earlier daemon could not send "
+		 "are kept (%s); sharedfs recover lists them", r->path,
+		 r->words ? r->words : "");
+	if (failed)
+		return;
+	r->state = JOURNAL_FAILED;
+	if (!r->error)
+		r->error = -EIO;
+	o = xcalloc(1, sizeof(*o));
+	o->name = xstrdup(name);
+	o->rec = *r;
+	memset(r, 0, sizeof(*r));
+	o->next = t->orphans;
+	t->orphans = o;
+}
+
 static void
 take_one(void *arg, const char *name, struct journal_rec *r)
 {
@@ -138,16 +173,13 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 	struct content *k;
 	int fd;
 
-	if (!wanted && (was_never_open(t, r) || was_sent(c, name, r))) {
+	if (!wanted && (was_never_open(t, name, r) || was_sent(c, name, r))) {
 		journal_drop(c->store, name);
 		return;
 	}
 	if (r->state == JOURNAL_FAILED || !wanted ||
 	    store_private_open(c->store, name, &fd) < 0) {
-		atomic_fetch_add(&c->failed_files, 1);
-		log_warn("cache", "\"%s\": %llu bytes that an earlier daemon "
-			 "could not send are kept in the cache directory, "
-			 "file %s", r->path, (unsigned long long)r->size, name);
+		give_up(t, name, r);
 		return;
 	}
 	k = restore(c, name, r, fd);
@@ -161,12 +193,63 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 	content_put(k);
 }
 
+static bool
+is_of(struct content *k, const char *name)
+{
+	bool same;
+
+	pthread_mutex_lock(&k->lock);
+	same = k->private_name && strcmp(k->private_name, name) == 0;
+	pthread_mutex_unlock(&k->lock);
+	return same;
+}
+
+int
+cache_discard(struct cache *c, const char *name)
+{
+	struct content *k, *found = NULL;
+	bool used = false, sent;
+
+	cache_lock(c);
+	for (k = c->contents; k; k = k->hh.next)
+		used |= is_of(k, name);
+	TAILQ_FOREACH(k, &c->strays, stray)
+		used |= is_of(k, name);
+	TAILQ_FOREACH(k, &c->failed, link)
+		found = is_of(k, name) ? k : found;
+	if (found)
+		content_get_locked(found);
+	if (found)
+		content_unlist_locked(found);
+	cache_unlock(c);
+	if (found) {
+		/* A drain may have it in its hands; it is not sent again. */
+		pthread_mutex_lock(&found->lock);
+		found->unlinked = true;
+		found->other_names = false;
+		sent = found->in_store && !found->failed;
+		pthread_mutex_unlock(&found->lock);
+		log_warn("cache", "\"%s\": discarded%s", found->path,
+			 sent ? "; it was sent meanwhile" : "");
+		content_put(found);
+	} else if (used || !journal_has(c->store, name)) {
+		return used ? -EBUSY : -ENOENT;
+	} else {
+		store_private_drop(c->store, name);
+		journal_drop(c->store, name);
+	}
+	atomic_fetch_sub(&c->failed_files, 1);
+	return 0;
+}
+
 void
 cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
 	       void *arg)
 {
 	struct takeover t = { .c = c, .wanted = wanted, .arg = arg };
 	struct content *k;
+	struct orphan *o;
+	unsigned elsewhere;
 
 	journal_scan(c->store, take_one, &t);
 	/* Not while the journal is being read. */
@@ -178,5 +261,18 @@ cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
 				       NULL, 0, NULL);
 		pthread_mutex_unlock(&k->lock);
 	}
+	while ((o = t.orphans)) {
+		t.orphans = o->next;
+		journal_fold(c->store, o->name, &o->rec);
+		journal_rec_release(&o->rec);
+		free(o->name);
+		free(o);
+	}
 	store_private_sweep(c->store, is_kept, c);
+	elsewhere = store_sweep_dead(c->store);
+	atomic_store(&c->kept_files, elsewhere);
+	if (elsewhere)
+		log_warn("cache", "%u files that earlier mounts could not send "
+			 "are kept in the cache directory; sharedfs recover "
+			 "lists them", elsewhere);
 }

@@ -159,8 +159,6 @@ client_ask(const struct mount_entry *e, const char *cmd, int wait_ms,
 	return ask(e, req, wait_ms, out, err);
 }
 
-/* --- status --------------------------------------------------------------- */
-
 static const char *
 text_of(json_t *o, const char *name)
 {
@@ -168,6 +166,22 @@ text_of(json_t *o, const char *name)
 
 	return s ? s : "?";
 }
+
+int
+client_discard(const struct mount_entry *e, const char *name, json_t **out,
+	       struct err *err)
+{
+	_cleanup_json_ json_t *req = json_pack("{s:s, s:s}", "cmd", "discard",
+					       "name", name);
+	int r = ask(e, req, STATUS_WAIT_MS, out, err);
+
+	if (r == 0 && !json_is_true(json_object_get(*out, "ok")))
+		r = err_set(err, -EBUSY, "%s: %s", name,
+			    text_of(*out, "error"));
+	return r;
+}
+
+/* --- status --------------------------------------------------------------- */
 
 static uint64_t
 number_of(json_t *o, const char *name)
@@ -229,6 +243,10 @@ print_text(json_t *o)
 	       " of the disk, %" PRIu64 " conflicts\n",
 	       number_of(errors, "failed_files"), number_of(errors, "disk"),
 	       number_of(o, "conflicts"));
+	if (number_of(errors, "kept_files"))
+		printf("kept           %" PRIu64 " files of earlier mounts "
+		       "(sharedfs recover list %s)\n",
+		       number_of(errors, "kept_files"), text_of(o, "cache_dir"));
 	printf("requests      ");
 	json_object_foreach (requests, name, v) {
 		if (json_integer_value(v))

@@ -28,4 +28,8 @@ int client_change(const struct mount_entry *e, const struct options *named,
 int client_ask(const struct mount_entry *e, const char *cmd, int wait_ms,
 	       json_t **out, struct err *err);
 
+/* For sharedfs recover: drops a file that was given up. */
+int client_discard(const struct mount_entry *e, const char *name, json_t **out,
+		   struct err *err);
+
 #endif

@@ -25,6 +25,7 @@
 #include "common/xalloc.h"
 #include "fs/link.h"
 #include "fs/passthrough.h"
+#include "fs/places.h"
 #include "fs/reload.h"
 
 #define REQUEST_MAX 16384
@@ -110,10 +111,15 @@ add_cache_state(struct control *c, json_t *o)
 	struct backend *be = cache_backend(fs->cache);
 	json_t *requests = json_object(), *store = json_object();
 	json_t *errors = json_object();
+	_cleanup_free_ char *cache_dir = NULL;
 	struct cache_stats st;
 
 	memset(&st, 0, sizeof(st));
 	cache_stats_get(fs->cache, &st);
+	cache_dir = places_cache_dir(fs->opt, NULL);
+	if (cache_dir)
+		json_object_set_new(o, "cache_dir", json_string(cache_dir));
+	json_object_set_new(o, "instance", json_string(*c->info.instance));
 	json_object_set_new(o, "backend",
 			    json_string(health_word(wrap_retry_health(be))));
 	set_number(o, "pending_files", st.pending_files);
@@ -125,6 +131,7 @@ add_cache_state(struct control *c, json_t *o)
 	set_number(o, "conflicts", st.conflicts);
 	set_number(o, "open_files", st.open_files);
 	set_number(errors, "failed_files", st.failed_files);
+	set_number(errors, "kept_files", st.kept_files);
 	set_number(errors, "disk", st.disk_errors);
 	json_object_set_new(o, "errors", errors);
 	fs_ops_stats(fs, add_count, requests);
@@ -298,6 +305,22 @@ reload(struct control *c, json_t *req)
 	return o;
 }
 
+static json_t *
+discard(struct control *c, json_t *req)
+{
+	const char *name = json_string_value(json_object_get(req, "name"));
+	int r = -ENOENT;
+
+	if (name && cache_begin(c)) {
+		r = cache_discard(c->info.fs->cache, name);
+		cache_end(c);
+	}
+	return result(c, r == 0	     ? NULL :
+			 r == -EBUSY ? "it is not given up: a program has it "
+				       "open" :
+				       "nothing of that name is kept");
+}
+
 /* --- one connection ------------------------------------------------------- */
 
 static char *
@@ -367,6 +390,8 @@ answer(struct control *c, int fd, const char *line)
 		send_json(fd, json_pack("{s:o}", "pending", pending(c)));
 	} else if (strcmp(cmd, "drain") == 0) {
 		send_json(fd, drain(c));
+	} else if (strcmp(cmd, "discard") == 0) {
+		send_json(fd, discard(c, req));
 	} else if (strcmp(cmd, "wait") == 0) {
 		wait_for_end(c, fd);
 	} else if (strcmp(cmd, "reload") == 0) {

@@ -28,6 +28,8 @@ struct control_info {
 	pid_t supervisor;
 	unsigned worker; /* 0: the first */
 	int link;	 /* for "stop" */
+	/* Once the cache is there: which instance it is. */
+	char *const *instance;
 };
 
 /* Takes over listen_fd. */

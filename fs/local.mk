@@ -33,6 +33,7 @@ libfs_a_SOURCES = \
 	fs/passthrough.c fs/passthrough.h \
 	fs/places.c fs/places.h \
 	fs/pool.c fs/pool.h \
+	fs/recover.c fs/recover.h \
 	fs/reload.c fs/reload.h \
 	fs/reply.c fs/reply.h \
 	fs/request.c fs/request.h \

@@ -16,6 +16,7 @@
 #include "fs/doctor.h"
 #include "fs/mount.h"
 #include "fs/options.h"
+#include "fs/recover.h"
 #include "fs/worker.h"
 
 #define EXIT_USAGE 2
@@ -26,6 +27,7 @@ static const char usage_text[] =
 	"       sharedfs umount [-f] [-l] DIR\n"
 	"       sharedfs status [--json|--check] DIR\n"
 	"       sharedfs reload DIR [-o option[,option...]]\n"
+	"       sharedfs recover list|show|save|discard DIR|CACHE_DIR ...\n"
 	"       sharedfs doctor SOURCE|DIR\n"
 	"       sharedfs --help | --version\n"
 	"\n"
@@ -170,6 +172,8 @@ main(int argc, char **argv)
 		printf("sharedfs %s\n", PACKAGE_VERSION);
 		return EXIT_SUCCESS;
 	}
+	if (strcmp(command, "recover") == 0)
+		return recover_command(argc - 2, argv + 2);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
 		known |= strcmp(command, commands[i]) == 0;
 	if (!*command) {

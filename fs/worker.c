@@ -380,6 +380,7 @@ join_mount(struct worker *w)
 		.supervisor = getppid(),
 		.worker = w->number,
 		.link = WORKER_LINK_FD,
+		.instance = &w->instance,
 	};
 	_cleanup_free_ struct link_msg *m = xmalloc(sizeof(*m));
 	int r;
