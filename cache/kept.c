@@ -14,6 +14,7 @@
 
 #include "cache/journal-priv.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/io.h"
 #include "common/path.h"
@@ -124,6 +125,10 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 	if (in_use(i, k.rec) ||
 	    fstatat(i->files, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(st.st_mode) || (!k.rec && st.st_size == 0))
+		goto out;
+	/* The kernel has not written to it since it was sent. */
+	if (k.rec && rec.exposed && rec.sent.tv_sec &&
+	    timespec_equal(st.st_ctim, rec.sent))
 		goto out;
 	k.size = (uint64_t)st.st_size;
 	if (k.rec) {

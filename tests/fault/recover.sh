@@ -151,3 +151,24 @@ sharedfs recover discard "$C" --all >/dev/null
 same "after discard" "$(ids "$C" | wc -l)" 0
 same "private files" "$(find "$files" -type f | wc -l)" 0
 umount "$store_dir"
+
+echo "== a new file on s3, of which nothing was sent"
+new_store s3
+for how in auto off; do
+	mount_node b "$SOURCE" "$D" "$OPTS,passthrough=$how"
+	python3 - "$D/new" "$(status_field "$D" supervisor_pid)" \
+		"$(status_field "$D" worker_pid)" <<-'END'
+	import os, sys
+	fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o640)
+	os.write(fd, b"12345")
+	for pid in sys.argv[2:]:
+	    os.kill(int(pid), 9)
+	END
+	wait_gone
+	umount "$D"
+	mount_node b "$SOURCE" "$D" "$OPTS"
+	same "$how: bytes" "$(field "$D" new bytes)" 5
+	sharedfs recover discard "$D" new
+	umount_node "$D"
+	wait_gone
+done
