@@ -212,6 +212,8 @@ struct be_caps {
 	bool xattrs;	  /* user.* */
 	bool server_copy; /* copy() does not move bytes through us */
 	bool stable_ino;
+	bool sound_reads; /* what read() has delivered is of that version,
+			   * whatever becomes of the call after that */
 	uint64_t part_size; /* largest object sent in one request; 0: no such */
 	uint64_t file_max;
 	unsigned name_max; /* bytes of a segment */

@@ -372,6 +372,7 @@ set_caps(struct s3 *s)
 	c->xattrs = true;
 	c->server_copy = true;
 	c->stable_ino = true;
+	c->sound_reads = true;
 	c->part_size = s->part_size;
 	c->file_max = UINT64_C(5) << 40;
 	c->name_max = 255;

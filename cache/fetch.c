@@ -15,6 +15,8 @@
 #include "common/io.h"
 #include "common/xalloc.h"
 
+#define FETCH_LONG (4 * FETCH_MAX) /* of what is wanted whole */
+
 int
 read_all(int fd, void *p, size_t len, uint64_t off, size_t *got)
 {
@@ -62,15 +64,15 @@ content_wait_locked(struct content *k, struct cache_ctx *ctx)
 /* Rounds a gap to blocks, within what the base still has, and off the ranges
  * that somebody else is fetching. */
 static struct range
-flight_range_locked(struct content *k, struct range gap)
+flight_range_locked(struct content *k, struct range gap, uint64_t max)
 {
 	uint64_t from = gap.off / FETCH_BLOCK * FETCH_BLOCK;
 	uint64_t to = (gap.off + gap.len + FETCH_BLOCK - 1) / FETCH_BLOCK *
 		      FETCH_BLOCK;
 	struct flight *f;
 
-	if (to > from + FETCH_MAX)
-		to = from + FETCH_MAX;
+	if (to > from + max)
+		to = from + max;
 	if (to > k->clean_end)
 		to = k->clean_end;
 	LIST_FOREACH(f, &k->flights, link)
@@ -84,29 +86,17 @@ flight_range_locked(struct content *k, struct range gap)
 	return (struct range){ from, to - from };
 }
 
-/* Bytes of the base version, from the clean file or the backend. */
+/* All of r of the base version, from the backend. */
 static int
 base_read(struct content *k, struct cache_ctx *ctx, const char *path,
-	  struct store_file *clean, const struct be_ver *ver, struct range r,
-	  char *p)
+	  const struct be_ver *ver, struct range r, const struct be_sink *sink)
 {
-	struct be_sink_mem mem = { .p = p, .base = r.off, .cap = r.len };
-	struct be_sink sink = be_sink_to_mem(&mem);
 	uint64_t got = 0;
-	size_t n;
-	int ret;
+	int ret = must_not_block(ctx);
 
-	if (clean && store_read(clean, r.off, p, r.len, &n) == 0 && n == r.len)
-		return 0;
-	if (clean) {
-		pthread_mutex_lock(&k->lock);
-		k->clean_bad = true;
-		pthread_mutex_unlock(&k->lock);
-	}
-	ret = must_not_block(ctx);
 	if (ret < 0)
 		return ret;
-	ret = be_read(k->c->be, &ctx->be, path, ver, r.off, r.len, &sink, &got);
+	ret = be_read(k->c->be, &ctx->be, path, ver, r.off, r.len, sink, &got);
 	if (ret == 0 && got != r.len)
 		ret = err_set(ctx->be.err, -ESTALE,
 			      "the file became shorter while it was read");
@@ -135,10 +125,63 @@ fill_locked(struct content *k, struct range r, const char *p)
 	return 0;
 }
 
+/* Bytes on their way into fd; a reader has them as soon as they are there. */
+struct filling {
+	struct content *k;
+	uint64_t base_gen;
+};
+
+static int
+fill_write(void *arg, const void *data, size_t len, uint64_t off)
+{
+	struct filling *f = arg;
+	struct content *k = f->k;
+	int ret = -ESTALE;
+
+	pthread_mutex_lock(&k->lock);
+	/* A commit of our own changes none of the clean bytes. */
+	if (f->base_gen == k->base_gen)
+		ret = fill_locked(k, (struct range){ off, len }, data);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->lock);
+	return ret;
+}
+
+/* r of the base version, to where it is missing. */
+static int
+fetch_range(struct content *k, struct cache_ctx *ctx, const char *path,
+	    struct store_file *clean, const struct be_ver *ver, struct range r,
+	    uint64_t base_gen)
+{
+	struct filling f = { k, base_gen };
+	struct be_sink_mem mem = { .base = r.off, .cap = r.len };
+	struct be_sink straight = { fill_write, &f };
+	struct be_sink held = be_sink_to_mem(&mem);
+	_cleanup_free_ char *p = NULL;
+	size_t n;
+	int ret;
+
+	if (!clean && k->c->be->caps.sound_reads)
+		return base_read(k, ctx, path, ver, r, &straight);
+	mem.p = p = xmalloc(r.len);
+	if (clean && store_read(clean, r.off, p, r.len, &n) == 0 && n == r.len)
+		return fill_write(&f, p, n, r.off);
+	if (clean) {
+		pthread_mutex_lock(&k->lock);
+		k->clean_bad = true;
+		pthread_mutex_unlock(&k->lock);
+	}
+	ret = base_read(k, ctx, path, ver, r, &held);
+	return ret == 0 ? fill_write(&f, p, r.len, r.off) : ret;
+}
+
 int
 content_fetch(struct content *k, struct cache_ctx *ctx, uint64_t off,
 	      uint64_t len)
 {
+	/* What is held in memory until it is whole is not more than that. */
+	uint64_t max = len > FETCH_MAX && k->c->be->caps.sound_reads ?
+			       FETCH_LONG : FETCH_MAX;
 	int ret = 0;
 
 	pthread_mutex_lock(&k->lock);
@@ -151,7 +194,6 @@ content_fetch(struct content *k, struct cache_ctx *ctx, uint64_t off,
 		struct be_ver ver;
 		uint64_t base_gen;
 		_cleanup_free_ char *path = NULL;
-		_cleanup_free_ char *p = NULL;
 
 		if (off >= end || !rangeset_gap(&k->present, off, end - off,
 						&gap))
@@ -167,25 +209,22 @@ content_fetch(struct content *k, struct cache_ctx *ctx, uint64_t off,
 			ret = -EAGAIN;
 			break;
 		}
-		f.r = flight_range_locked(k, gap);
+		f.r = flight_range_locked(k, gap, clean ? FETCH_MAX : max);
 		LIST_INSERT_HEAD(&k->flights, &f, link);
 		path = xstrdup(k->path);
 		ver = k->base;
 		base_gen = k->base_gen;
 		pthread_mutex_unlock(&k->lock);
 
-		p = xmalloc(f.r.len);
-		ret = base_read(k, ctx, path, clean, &ver, f.r, p);
+		ret = fetch_range(k, ctx, path, clean, &ver, f.r, base_gen);
 
 		pthread_mutex_lock(&k->lock);
 		LIST_REMOVE(&f, link);
-		/* A commit of our own changes none of the clean bytes. */
-		if (ret == 0 && base_gen == k->base_gen)
-			ret = fill_locked(k, f.r, p);
 		pthread_cond_broadcast(&k->cond);
 		if (ret == -ESTALE && k->committing)
 			ret = content_wait_locked(k, ctx);
-		else if (ret == -ESTALE && !be_ver_equal(&ver, &k->base))
+		else if (ret == -ESTALE && (base_gen != k->base_gen ||
+					    !be_ver_equal(&ver, &k->base)))
 			ret = 0;
 	}
 	pthread_mutex_unlock(&k->lock);
@@ -217,6 +256,8 @@ static int
 read_through(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 	     size_t len, size_t *got)
 {
+	struct be_sink_mem mem = { .p = p, .base = off, .cap = len };
+	struct be_sink sink = be_sink_to_mem(&mem);
 	struct range r = { off, len };
 	_cleanup_free_ char *path = NULL;
 	struct be_ver ver;
@@ -226,7 +267,7 @@ read_through(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 	path = xstrdup(k->path);
 	ver = k->base;
 	pthread_mutex_unlock(&k->lock);
-	ret = base_read(k, ctx, path, NULL, &ver, r, p);
+	ret = base_read(k, ctx, path, &ver, r, &sink);
 	if (ret == 0)
 		*got = len;
 	return ret;

@@ -15,7 +15,7 @@
 #include "common/xalloc.h"
 
 #define WINDOW_MIN (512u * 1024)
-#define JOBS_MAX 8 /* fetches ahead at a time, all files */
+#define JOBS_MAX 24 /* fetches ahead at a time, all files */
 
 struct ahead {
 	struct content *k; /* reference */

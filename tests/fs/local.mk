@@ -39,6 +39,7 @@ shell_tests += \
 	tests/fs/git.sh \
 	tests/fs/https.sh \
 	tests/fs/nginx.sh \
+	tests/fs/read-cold.sh \
 	tests/fs/requests.sh \
 	tests/fs/list-requests.sh \
 	tests/fs/seen-at-once.sh \
