@@ -15,6 +15,7 @@
 #include "common/xalloc.h"
 
 #define WINDOW_MIN (512u * 1024)
+#define STREAM_SLACK (3u * 1024 * 1024)
 #define JOBS_MAX 24 /* fetches ahead at a time, all files */
 
 struct ahead {
@@ -58,14 +59,16 @@ window_step_locked(struct cfile *cf, uint64_t off, size_t len, uint64_t limit)
 {
 	uint64_t end = off + len, to;
 
-	/* The kernel's own readahead sends neighbouring reads out of order. */
-	if (off > cf->next + WINDOW_MIN || off + WINDOW_MIN < cf->next) {
+	/* The kernel's own readahead sends neighbouring reads, of 1 MiB each,
+	 * out of order. */
+	if (off > cf->next + STREAM_SLACK || off + STREAM_SLACK < cf->next) {
 		cf->window = cf->ahead = 0;
 		cf->next = end;
 		return 0;
 	}
-	if (end > cf->next)
-		cf->next = end;
+	if (end <= cf->next)
+		return 0;
+	cf->next = end;
 	if (cf->ahead > end + cf->window / 2)
 		return 0;
 	cf->window = cf->window ? cf->window * 2 : WINDOW_MIN;
