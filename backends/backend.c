@@ -197,12 +197,33 @@ be_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 }
 
 int
-be_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	be_list_fn *fn, void *arg)
+be_list_part(struct backend *be, struct be_ctx *ctx, const char *path,
+	     struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
 	ENTER(list);
 	CHECK_PATH("list", path);
-	return be->ops->list(be, ctx, path, fn, arg);
+	return be->ops->list(be, ctx, path, cur, fn, arg);
+}
+
+int
+be_list(struct backend *be, struct be_ctx *ctx, const char *path,
+	be_list_fn *fn, void *arg)
+{
+	struct be_cursor *cur = NULL;
+	int ret;
+
+	do
+		ret = be_list_part(be, ctx, path, &cur, fn, arg);
+	while (ret == 0 && cur);
+	be_cursor_free(cur);
+	return ret;
+}
+
+void
+be_cursor_free(struct be_cursor *cur)
+{
+	if (cur)
+		cur->free(cur);
 }
 
 int

@@ -88,6 +88,9 @@ enum be_attr_flags {
 	/* Only name, type, size, ver and mtime are known (from a listing); and
 	 * a small file may turn out to be a symlink, FIFO or socket. */
 	BE_ATTR_PARTIAL = 1 << 0,
+	/* With PARTIAL: of name, type and ino nothing will turn out otherwise,
+	 * and nothing else is known at all. */
+	BE_ATTR_TYPED = 1 << 3,
 	/* A directory that exists only because something is in it. */
 	BE_ATTR_IMPLICIT = 1 << 1,
 	/* The version is too young to be believed later (rule 9): bytes read
@@ -224,6 +227,12 @@ struct be_caps {
  * Nonzero stops the listing, which then returns that value. */
 typedef int be_list_fn(void *arg, const char *name, const struct be_attr *attr);
 
+/* Where a listing goes on; the store's. */
+struct be_cursor {
+	void (*free)(struct be_cursor *cur);
+};
+void be_cursor_free(struct be_cursor *cur); /* NULL is fine */
+
 /* name, number; for status and metrics. */
 typedef void be_stat_fn(void *arg, const char *name, uint64_t value);
 
@@ -241,10 +250,15 @@ struct backend_ops {
 
 	int (*getattr)(struct backend *be, struct be_ctx *ctx, const char *path,
 		       enum be_hint hint, struct be_attr *out);
-	/* Each entry once, in any order; "." and ".." are not listed.
-	 * -ENOENT, -ENOTDIR. */
+	/*
+	 * One part of a directory, about a thousand entries: as many as come
+	 * with one request.  *cur is NULL for the first; on 0 it is where the
+	 * next one begins, or NULL: that was all.  On failure it is as it was,
+	 * and the same part may be asked for again.  Each entry once in all
+	 * parts, in any order; "." and ".." are not listed.  -ENOENT, -ENOTDIR.
+	 */
 	int (*list)(struct backend *be, struct be_ctx *ctx, const char *path,
-		    be_list_fn *fn, void *arg);
+		    struct be_cursor **cur, be_list_fn *fn, void *arg);
 	int (*statfs)(struct backend *be, struct be_ctx *ctx,
 		      struct statvfs *out);
 	/* The caller has good reason to believe that there is nothing at path:
@@ -437,6 +451,9 @@ unsigned wrap_fault_calls(const struct backend *be);
 int be_probe(struct backend *be, struct be_ctx *ctx);
 int be_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
+int be_list_part(struct backend *be, struct be_ctx *ctx, const char *path,
+		 struct be_cursor **cur, be_list_fn *fn, void *arg);
+/* All parts. */
 int be_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	    be_list_fn *fn, void *arg);
 int be_statfs(struct backend *be, struct be_ctx *ctx, struct statvfs *out);

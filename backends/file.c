@@ -61,30 +61,78 @@ file_statfs(struct backend *be, struct be_ctx *ctx, struct statvfs *out)
 
 /* --- listing -------------------------------------------------------------- */
 
-/* What is left to know of an entry that may not be looked at. */
+#define LIST_PART 1000
+/* Attributes come with the names while that is quick: on a local disk.  Over a
+ * network each is a round trip, and the cache asks for many at once, if anybody
+ * wants them at all. */
+#define LIST_STATS_MIN 16
+#define LIST_STATS_NS (5 * NSEC_PER_MSEC) /* spent on them in one part */
+
+struct list {
+	struct be_cursor base;
+	DIR *d;
+};
+
+static void
+list_free(struct be_cursor *cur)
+{
+	struct list *l = (struct list *)cur;
+
+	if (l->d)
+		closedir(l->d);
+	free(l);
+}
+
+static int
+list_open(struct file_call *c, struct be_ctx *ctx, const char *path,
+	  struct list **out)
+{
+	struct list *l;
+	int fd = file_open(&c->at, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd == -ELOOP)
+		fd = -ENOTDIR;
+	if (fd < 0)
+		return file_fail(c->f, ctx, fd, "list", path);
+	l = xcalloc(1, sizeof(*l));
+	l->base.free = list_free;
+	l->d = fdopendir(fd);
+	if (!l->d) {
+		close(fd);
+		list_free(&l->base);
+		return file_fail(c->f, ctx, ENOMEM, "list", path);
+	}
+	*out = l;
+	return 0;
+}
+
+/* What the directory itself tells of an entry. */
 static bool
-attr_of_type(unsigned char type, struct be_attr *out)
+attr_of_type(const struct dirent *e, struct be_attr *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->mode = DTTOIF(type);
-	out->flags = BE_ATTR_PARTIAL;
-	return type != DT_UNKNOWN;
+	out->mode = DTTOIF(e->d_type);
+	/* What is mounted on a directory has another number. */
+	out->ino = e->d_type == DT_DIR ? 0 : e->d_ino;
+	out->flags = BE_ATTR_PARTIAL | BE_ATTR_TYPED;
+	return e->d_type != DT_UNKNOWN;
 }
 
 static int
 list_entry(struct file *f, struct be_ctx *ctx, const char *path, int dir,
-	   const struct dirent *e, be_list_fn *fn, void *arg)
+	   const struct dirent *e, bool quick, be_list_fn *fn, void *arg)
 {
 	struct file_place at = {dir, false, e->d_name};
 	struct be_attr attr;
-	int ret;
+	int ret = 0;
 
 	if (!path_name_ok(e->d_name, strlen(e->d_name)))
 		return 0;
-	ret = file_stat(f, &at, &attr);
+	if (quick || !attr_of_type(e, &attr))
+		ret = file_stat(f, &at, &attr);
 	if (ret == -ENOENT) /* it went meanwhile */
 		return 0;
-	if (ret == -EACCES && attr_of_type(e->d_type, &attr))
+	if (ret == -EACCES && attr_of_type(e, &attr))
 		ret = 0;
 	if (ret)
 		return file_fail(f, ctx, ret, "list", path);
@@ -92,36 +140,60 @@ list_entry(struct file *f, struct be_ctx *ctx, const char *path, int dir,
 }
 
 static int
-file_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	  be_list_fn *fn, void *arg)
+list_part(struct file_call *c, struct be_ctx *ctx, const char *path, DIR *d,
+	  bool *more, be_list_fn *fn, void *arg)
 {
-	_cleanup_call_ struct file_call c = FILE_CALL_INIT;
-	_cleanup_closedir_ DIR *d = NULL;
-	struct dirent *e;
-	int fd, ret = file_call_begin(&c, be, ctx, "list", path);
+	int64_t until = clock_mono_ns() + LIST_STATS_NS;
+	bool quick = true;
+	int ret = 0;
 
-	if (ret)
-		return ret;
-	fd = file_open(&c.at, O_RDONLY | O_DIRECTORY, 0);
-	if (fd == -ELOOP)
-		fd = -ENOTDIR;
-	if (fd < 0)
-		return file_fail(c.f, ctx, fd, "list", path);
-	d = fdopendir(fd);
-	if (!d) {
-		close(fd);
-		return file_fail(c.f, ctx, ENOMEM, "list", path);
-	}
-	while (ret == 0) {
+	for (unsigned n = 0; ret == 0; n++) {
+		const struct dirent *e;
+
+		*more = n == LIST_PART;
+		if (*more)
+			return 0;
 		errno = 0;
 		e = readdir(d);
 		if (!e && errno)
-			ret = file_fail(c.f, ctx, errno, "list", path);
+			return file_fail(c->f, ctx, errno, "list", path);
 		if (!e)
-			break;
+			return 0;
 		ret = be_must_stop(ctx);
+		quick = quick && (n < LIST_STATS_MIN || clock_mono_ns() < until);
 		if (ret == 0)
-			ret = list_entry(c.f, ctx, path, fd, e, fn, arg);
+			ret = list_entry(c->f, ctx, path, dirfd(d), e, quick,
+					 fn, arg);
+	}
+	return ret;
+}
+
+static int
+file_list(struct backend *be, struct be_ctx *ctx, const char *path,
+	  struct be_cursor **cur, be_list_fn *fn, void *arg)
+{
+	_cleanup_call_ struct file_call c = FILE_CALL_INIT;
+	struct list *l = (struct list *)*cur;
+	bool more = false;
+	long at;
+	int ret = file_call_begin(&c, be, ctx, "list", path);
+
+	if (ret)
+		return ret;
+	if (!l)
+		ret = list_open(&c, ctx, path, &l);
+	if (ret)
+		return ret;
+	at = telldir(l->d);
+	ret = list_part(&c, ctx, path, l->d, &more, fn, arg);
+	if (ret == 0 && more) {
+		*cur = &l->base;
+	} else if (ret == 0 || !*cur) {
+		be_cursor_free(&l->base);
+		if (ret == 0)
+			*cur = NULL;
+	} else {
+		seekdir(l->d, at);
 	}
 	return ret;
 }

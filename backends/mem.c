@@ -161,8 +161,11 @@ mem_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	return ret;
 }
 
+#define LIST_PART 1000
+
 struct snapshot {
-	size_t n;
+	struct be_cursor base;
+	size_t n, next;
 	struct {
 		char *name;
 		struct be_attr attr;
@@ -170,11 +173,14 @@ struct snapshot {
 };
 
 static void
-snapshot_release(struct snapshot *s)
+snapshot_free(struct be_cursor *cur)
 {
+	struct snapshot *s = (struct snapshot *)cur;
+
 	for (size_t i = 0; i < s->n; i++)
 		free(s->v[i].name);
 	free(s->v);
+	free(s);
 }
 
 static int
@@ -202,15 +208,30 @@ snapshot_take(struct backend *be, struct be_ctx *ctx, const char *path,
 
 static int
 mem_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	 be_list_fn *fn, void *arg)
+	 struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
-	struct snapshot s __attribute__((cleanup(snapshot_release))) = {0};
-	int ret = snapshot_take(be, ctx, path, &s);
+	struct snapshot *s = (struct snapshot *)*cur;
+	size_t i, end;
+	int ret = 0;
 
-	for (size_t i = 0; ret == 0 && i < s.n; i++) {
+	if (!s) {
+		s = xcalloc(1, sizeof(*s));
+		s->base.free = snapshot_free;
+		ret = snapshot_take(be, ctx, path, s);
+	}
+	end = s->n - s->next > LIST_PART ? s->next + LIST_PART : s->n;
+	for (i = s->next; ret == 0 && i < end; i++) {
 		ret = be_must_stop(ctx);
 		if (ret == 0)
-			ret = fn(arg, s.v[i].name, &s.v[i].attr);
+			ret = fn(arg, s->v[i].name, &s->v[i].attr);
+	}
+	if (ret == 0 && i < s->n) {
+		s->next = i;
+		*cur = &s->base;
+	} else if (ret == 0 || !*cur) {
+		be_cursor_free(&s->base);
+		if (ret == 0)
+			*cur = NULL;
 	}
 	return ret;
 }

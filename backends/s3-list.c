@@ -33,48 +33,48 @@ s3_list_req(struct s3_req *q, const char *prefix, bool delimiter, unsigned max,
 		s3_req_query(q, "continuation-token", token);
 }
 
-/* All pages.  *date: the server's clock at the first. */
+/* A page from *token on (NULL: the first).  On 0 *token is that of the next, or
+ * NULL: that was all.  *date: the server's clock. */
 static int
-list_pages(struct s3 *s, struct be_ctx *ctx, const char *prefix, bool delimiter,
-	   unsigned max, s3_xml_entry_fn *fn, void *arg, time_t *date)
+list_page(struct s3 *s, struct be_ctx *ctx, const char *prefix, bool delimiter,
+	  unsigned max, s3_xml_entry_fn *fn, void *arg, char **token,
+	  time_t *date)
 {
-	_cleanup_free_ char *token = NULL;
+	_cleanup_req_ struct s3_req q = { 0 };
+	struct s3_xml_list page = { 0 };
+	int ret;
 
-	*date = 0;
-	for (;;) {
-		_cleanup_req_ struct s3_req q = { 0 };
-		struct s3_xml_list page = { 0 };
-		int ret;
-
-		s3_req_init(&q, S3_LIST, "GET", NULL);
-		s3_list_req(&q, prefix, delimiter, max, token);
-		ret = s3_run1(s, ctx, &q);
-		if (ret < 0)
-			return ret;
-		if (!*date)
-			*date = s3_req_date(&q);
-		ret = s3_xml_list(q.reply.body.s, q.reply.body.len, fn, arg,
-				  &page);
-		atomic_fetch_add(&s->hidden, page.bad);
-		if (ret < 0)
-			return be_fail(ctx, -EIO, true,
-				       "list s3://%s/%s: the reply is cut short"
-				       " or no XML",
-				       s->bucket, prefix);
-		if (max || !page.truncated) {
-			s3_xml_list_release(&page);
-			return 0;
-		}
-		/* A server that goes round in circles. */
-		if (token && strcmp(token, page.next) == 0) {
-			s3_xml_list_release(&page);
-			return be_fail(ctx, -EIO, true,
-				       "list s3://%s/%s: the same page again",
-				       s->bucket, prefix);
-		}
-		free(token);
-		token = page.next;
+	s3_req_init(&q, S3_LIST, "GET", NULL);
+	s3_list_req(&q, prefix, delimiter, max, *token);
+	ret = s3_run1(s, ctx, &q);
+	if (ret < 0)
+		return ret;
+	*date = s3_req_date(&q);
+	ret = s3_xml_list(q.reply.body.s, q.reply.body.len, fn, arg, &page);
+	atomic_fetch_add(&s->hidden, page.bad);
+	if (ret < 0) {
+		s3_xml_list_release(&page);
+		return be_fail(ctx, -EIO, true,
+			       "list s3://%s/%s: the reply is cut short"
+			       " or no XML",
+			       s->bucket, prefix);
 	}
+	if (!page.truncated) {
+		s3_xml_list_release(&page);
+		free(*token);
+		*token = NULL;
+		return 0;
+	}
+	/* A server that goes round in circles. */
+	if (*token && strcmp(*token, page.next) == 0) {
+		s3_xml_list_release(&page);
+		return be_fail(ctx, -EIO, true,
+			       "list s3://%s/%s: the same page again",
+			       s->bucket, prefix);
+	}
+	free(*token);
+	*token = page.next;
+	return 0;
 }
 
 /* --- all keys below --------------------------------------------------------------- */
@@ -106,6 +106,19 @@ entries_add(struct s3_entries *l, const char *key, const struct s3_xml_entry *e)
 	n->modified = e->modified;
 }
 
+static void
+entries_copy(struct s3_entries *l, const struct s3_entry *e)
+{
+	const struct s3_xml_entry x = {
+		.etag = e->etag,
+		.size = e->size,
+		.modified = e->modified,
+		.prefix = !e->etag,
+	};
+
+	entries_add(l, e->key, &x);
+}
+
 struct keys {
 	const char *prefix;
 	struct s3_entries *out;
@@ -126,10 +139,15 @@ int
 s3_list_keys(struct s3 *s, struct be_ctx *ctx, const char *prefix, unsigned max,
 	     struct s3_entries *out)
 {
+	_cleanup_free_ char *token = NULL;
 	struct keys k = { prefix, out };
 	time_t date;
-	int ret = list_pages(s, ctx, prefix, false, max, keys_fn, &k, &date);
+	int ret;
 
+	do
+		ret = list_page(s, ctx, prefix, false, max, keys_fn, &k, &token,
+				&date);
+	while (ret == 0 && token && !max);
 	if (ret < 0)
 		s3_entries_release(out);
 	return ret;
@@ -143,6 +161,7 @@ struct dir {
 	bool root;
 	bool exists;
 	struct s3_entries names; /* key: the bare name */
+	char *last;		 /* the page's last key, below `below` */
 };
 
 static int
@@ -154,6 +173,8 @@ dir_fn(void *arg, const struct s3_xml_entry *e)
 
 	if (strncmp(e->key, d->below, n) != 0)
 		return 0;
+	free(d->last);
+	d->last = xstrdup(e->key + n);
 	if (e->key[n] == '\0') {
 		d->exists = true; /* the marker */
 		return 0;
@@ -223,12 +244,96 @@ entry_attr(struct s3 *s, const char *below, const struct s3_entry *e,
 	out->flags = BE_ATTR_PARTIAL;
 }
 
+/* Between two pages. */
+struct cursor {
+	struct be_cursor base;
+	char *token;
+	bool exists;
+	struct s3_entries held; /* files of the pages before; see is_open() */
+};
+
+static void
+cursor_free(struct be_cursor *base)
+{
+	struct cursor *cur = (struct cursor *)base;
+
+	free(cur->token);
+	s3_entries_release(&cur->held);
+	free(cur);
+}
+
+/* Keys come in order, and "x/" may come pages after "x": a file is told when the
+ * list has passed the place of the directory that would hide it. */
+static bool
+is_open(const struct s3_entry *e, const char *last)
+{
+	size_t n = strlen(e->key);
+	int c = strncmp(e->key, last, n);
+
+	return e->etag && (c ? c > 0 : (unsigned char)last[n] < '/');
+}
+
+static void
+entries_move(struct s3_entries *to, struct s3_entry *e)
+{
+	if (to->n == to->cap) {
+		to->cap = to->cap ? 2 * to->cap : 64;
+		to->v = xrealloc(to->v, to->cap, sizeof(*to->v));
+	}
+	to->v[to->n++] = *e;
+	memset(e, 0, sizeof(*e));
+}
+
+/* Tells what is certain; the rest goes to held, if there is more to come. */
+static int
+tell(struct dir *d, time_t date, struct s3_entries *held, be_list_fn *fn,
+     void *arg)
+{
+	struct s3_entries *l = &d->names;
+	int ret = 0;
+
+	if (l->n > 1)
+		qsort(l->v, l->n, sizeof(*l->v), name_cmp);
+	for (size_t i = 0; ret == 0 && i < l->n; i++) {
+		struct be_attr a;
+
+		if (i && strcmp(l->v[i].key, l->v[i - 1].key) == 0)
+			continue;
+		if (held && is_open(&l->v[i], d->last))
+			continue;
+		entry_attr(d->s, d->below, &l->v[i], date, &a);
+		ret = fn(arg, l->v[i].key, &a);
+	}
+	for (size_t i = 0; held && ret == 0 && i < l->n; i++)
+		if (is_open(&l->v[i], d->last))
+			entries_move(held, &l->v[i]);
+	return ret;
+}
+
+/* Nothing has this prefix: is there a file, or nothing at all? */
+static int
+no_directory(struct s3 *s, struct be_ctx *ctx, const char *path,
+	     const char *below)
+{
+	_cleanup_stat_ struct s3_stat st = { 0 };
+	int ret = s3_stat(s, ctx, path, BE_HINT_FILE, &st);
+
+	if (ret == 0 && st.what == S3_NONE)
+		ret = be_fail(ctx, -ENOENT, false, "no directory s3://%s/%s",
+			      s->bucket, below);
+	else if (ret == 0 && st.what == S3_FILE)
+		ret = be_fail(ctx, -ENOTDIR, false, "s3://%s/%s is a file",
+			      s->bucket, st.key);
+	return ret;
+}
+
 int
 s3_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	be_list_fn *fn, void *arg)
+	struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
 	struct s3 *s = to_s3(be);
 	_cleanup_free_ char *below = s3_key_below(s->prefix, path);
+	struct cursor *from = (struct cursor *)*cur, *next;
 	struct dir d = { .s = s, .below = below, .root = !*path };
 	_cleanup_free_ char *key = NULL;
 	time_t date;
@@ -236,30 +341,30 @@ s3_list(struct backend *be, struct be_ctx *ctx, const char *path,
 
 	if (ret < 0)
 		return ret;
-	ret = list_pages(s, ctx, below, true, 0, dir_fn, &d, &date);
-	if (ret == 0 && !d.exists && *path) {
-		_cleanup_stat_ struct s3_stat st = { 0 };
-
-		ret = s3_stat(s, ctx, path, BE_HINT_FILE, &st);
-		if (ret == 0 && st.what == S3_NONE)
-			ret = be_fail(ctx, -ENOENT, false,
-				      "no directory s3://%s/%s", s->bucket,
-				      below);
-		else if (ret == 0 && st.what == S3_FILE)
-			ret = be_fail(ctx, -ENOTDIR, false,
-				      "s3://%s/%s is a file", s->bucket,
-				      st.key);
+	next = xcalloc(1, sizeof(*next));
+	next->base.free = cursor_free;
+	if (from) {
+		next->token = xstrdup(from->token);
+		d.exists = from->exists;
+		for (size_t i = 0; i < from->held.n; i++)
+			entries_copy(&d.names, &from->held.v[i]);
 	}
-	if (ret == 0 && d.names.n > 1)
-		qsort(d.names.v, d.names.n, sizeof(*d.names.v), name_cmp);
-	for (size_t i = 0; ret == 0 && i < d.names.n; i++) {
-		struct be_attr a;
-
-		if (i && strcmp(d.names.v[i].key, d.names.v[i - 1].key) == 0)
-			continue;
-		entry_attr(s, below, &d.names.v[i], date, &a);
-		ret = fn(arg, d.names.v[i].key, &a);
-	}
+	ret = list_page(s, ctx, below, true, 0, dir_fn, &d, &next->token, &date);
+	next->exists = d.exists;
+	if (ret == 0 && !next->token && !d.exists && *path)
+		ret = no_directory(s, ctx, path, below);
+	if (ret == 0)
+		ret = tell(&d, date, next->token && d.last ? &next->held : NULL,
+			   fn, arg);
+	free(d.last);
 	s3_entries_release(&d.names);
+	if (ret == 0) {
+		be_cursor_free(*cur);
+		*cur = NULL;
+	}
+	if (ret == 0 && next->token)
+		*cur = &next->base;
+	else
+		cursor_free(&next->base);
 	return ret;
 }

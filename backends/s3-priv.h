@@ -284,7 +284,7 @@ int s3_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
 void s3_believe_absent(struct backend *be, const char *path);
 int s3_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	    be_list_fn *fn, void *arg);
+	    struct be_cursor **cur, be_list_fn *fn, void *arg);
 int s3_fetch(struct backend *be, struct be_ctx *ctx, const char *path,
 	     const struct be_ver *have, uint64_t max,
 	     const struct be_sink *sink, struct be_attr *out, uint64_t *got);

@@ -76,10 +76,10 @@ fault_probe(struct backend *be, struct be_ctx *ctx)
 
 static int
 fault_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	   be_list_fn *fn, void *arg)
+	   struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
 	if (next_fate(be) == PASS)
-		return be_list(be->below, ctx, path, fn, arg);
+		return be_list_part(be->below, ctx, path, cur, fn, arg);
 	return injected(be, ctx, "list", path);
 }
 

@@ -263,7 +263,7 @@ retry_probe(struct backend *be, struct be_ctx *ctx)
 	return ret;
 }
 
-/* --- listings: kept until they are whole --------------------------------- */
+/* --- listings: each part is kept until it is whole --------------------------------- */
 
 struct listing {
 	size_t n, cap;
@@ -297,7 +297,7 @@ listing_clear(struct listing *l)
 
 static int
 retry_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	   be_list_fn *fn, void *arg)
+	   struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
 	struct listing l = {0};
 	struct attempts a;
@@ -306,7 +306,7 @@ retry_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	attempts_begin(&a, be, ctx, "list", path);
 	do {
 		listing_clear(&l);
-		ret = be_list(be->below, ctx, path, listing_add, &l);
+		ret = be_list_part(be->below, ctx, path, cur, listing_add, &l);
 	} while (attempts_more(&a, &ret));
 	for (size_t i = 0; ret == 0 && i < l.n; i++)
 		ret = fn(arg, l.v[i].name, &l.v[i].attr);

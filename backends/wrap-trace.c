@@ -48,10 +48,10 @@ trace_probe(struct backend *be, struct be_ctx *ctx)
 
 static int
 trace_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	   be_list_fn *fn, void *arg)
+	   struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
 	int64_t start = clock_mono_ns();
-	int ret = be_list(be->below, ctx, path, fn, arg);
+	int ret = be_list_part(be->below, ctx, path, cur, fn, arg);
 
 	return told(ctx, "list", path, start, ret);
 }

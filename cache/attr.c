@@ -219,7 +219,7 @@ confirm(struct cache *c, const char *path, const struct be_attr *a,
 		goto out;
 	}
 	/* A directory has no version that could have changed. */
-	if (e && e->attr.mode != 0 &&
+	if (e && e->attr.mode != 0 && !(a->flags & BE_ATTR_TYPED) &&
 	    !(S_ISDIR(a->mode) && S_ISDIR(e->attr.mode)) &&
 	    !be_ver_equal(&e->attr.ver, &a->ver))
 		e->until_ns = 0;

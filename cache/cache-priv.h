@@ -27,7 +27,8 @@
 #define FETCH_BLOCK (256u * 1024)	 /* fetches are aligned to it */
 #define FETCH_MAX (8u * 1024 * 1024)	 /* one backend read */
 #define ATTR_MAX 200000			 /* entries; ~400 bytes each */
-#define LISTING_MAX 128			 /* cached listings */
+#define LISTING_MAX 128			 /* shared listings … */
+#define LISTING_BYTES (32u * 1024 * 1024) /* … and their bytes together */
 #define IDLE_MAX 256			 /* closed contents kept in memory */
 #define EPOCH_SLOTS 4096
 #define CONFLICT_TRIES 16
@@ -47,15 +48,7 @@ TAILQ_HEAD(aent_list, aent);
 
 /* Local changes are numbered; a question notes the number of the last one
  * before it, and its answer is dropped if the path was changed since (C9). */
-struct lent {
-	UT_hash_handle hh;
-	TAILQ_ENTRY(lent) lru;
-	struct cache_listing l;
-	int64_t until_ns;
-	uint64_t asked;
-	char path[];
-};
-TAILQ_HEAD(lent_list, lent);
+TAILQ_HEAD(listing_list, cache_listing); /* listing.h */
 
 /* --- content of one file (content.c) ------------------------------------- */
 
@@ -198,8 +191,9 @@ struct cache {
 	pthread_mutex_t lock;
 	struct aent *attrs;
 	struct aent_list attr_lru;
-	struct lent *listings;
-	struct lent_list listing_lru;
+	struct cache_listing *listings; /* by path */
+	struct listing_list listing_lru;
+	LIST_HEAD(, cache_listing) filling;
 	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
 	struct content_list idle; /* partly fetched, for the next open */
@@ -310,10 +304,14 @@ void listing_renew(struct cache *c, const char *path);
 /* names.c: names that are believed or guessed not to be there. */
 void names_init(struct cache *c);
 void names_release(struct cache *c);
-/* A listing of path that was asked for then. */
-void names_listed(struct cache *c, const char *path,
-		  const struct cache_listing *l, uint64_t asked,
-		  int64_t asked_ns);
+/* The names of one listing, as they come; NULL: they are of no use here. */
+struct names_set;
+struct names_set *names_set_new(struct cache *c);
+void names_set_add(struct names_set **set, const char *name);
+void names_set_free(struct names_set *set); /* NULL is fine */
+/* A listing of path that was asked for then; takes over set. */
+void names_listed(struct cache *c, const char *path, struct names_set *set,
+		  uint64_t asked, int64_t asked_ns);
 /* This node made that name, or may have; it removed it. */
 void names_made_locked(struct cache *c, const char *path);
 void names_gone_locked(struct cache *c, const char *path);
@@ -325,6 +323,9 @@ void names_renewed(struct cache *c, const char *path);
 /* Would one bet on it? */
 bool names_guess_locked(struct cache *c, const char *path);
 void names_looked_locked(struct cache *c, const char *path, bool found);
+void listing_stop_all(struct cache *c);
+void listing_unshare_locked(struct cache_listing *l); /* cache.lock */
+void listing_shrink_locked(struct cache *c);	      /* cache.lock */
 
 /* content.c, fetch.c, stage.c */
 struct content *content_new(struct cache *c, const char *path);

@@ -58,6 +58,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	names_init(c);
 	TAILQ_INIT(&c->attr_lru);
 	TAILQ_INIT(&c->listing_lru);
+	LIST_INIT(&c->filling);
 	TAILQ_INIT(&c->idle);
 	TAILQ_INIT(&c->failed);
 	TAILQ_INIT(&c->orphans);
@@ -173,6 +174,7 @@ cache_free(struct cache *c)
 	if (!c)
 		return;
 	atomic_store(&c->stopping, 1);
+	listing_stop_all(c);
 	/* Jobs that were handed to cfg.run end soon: they are cancelled. */
 	while (atomic_load(&c->jobs))
 		nanosleep(&tick, NULL);

@@ -165,24 +165,25 @@ int cache_listxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 int cache_setxattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 		   const char *name, const void *value, size_t len, int flags);
 
-/* A snapshot of a directory, sorted by name; owned by the caller, not changed
- * by anyone.  "." and ".." are not in it. */
+/* A snapshot of a directory.  It grows while the store tells it; what is in it
+ * keeps its place.  "." and ".." are not in it.  What the store tells in one
+ * part (a thousand names) is sorted by name.  cache_list() returns when the
+ * first part is there, or -ENOENT, -ENOTDIR, ….  Counted. */
+struct cache_listing;
 struct cache_dirent {
-	char *name;
 	mode_t mode;  /* type bits only; 0: a stat would have to tell */
 	uint64_t ino; /* as stat would tell, where known; never 0 */
-};
-struct cache_listing {
-	size_t n;
-	struct cache_dirent *v;
+	char name[256];
 };
 int cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
-	       struct cache_listing *out);
-void cache_listing_release(struct cache_listing *l);
-/* Makes the attributes of v[from, from+n) of a listing of path known, in
- * parallel; errors are left for the lookups that follow. */
-void cache_prefetch_attrs(struct cache *c, struct cache_ctx *ctx,
-			  const char *path, const struct cache_listing *l,
+	       struct cache_listing **out);
+/* Entry i, waiting for it; -ENOENT: there are no more. */
+int cache_listing_get(struct cache_listing *l, struct cache_ctx *ctx, size_t i,
+		      struct cache_dirent *out);
+void cache_listing_put(struct cache_listing *l);
+/* Makes the attributes of n entries from `from` on known, in parallel; errors
+ * are left for the lookups that follow. */
+void cache_prefetch_attrs(struct cache_listing *l, struct cache_ctx *ctx,
 			  size_t from, size_t n);
 
 /* --- files --------------------------------------------------------------- */

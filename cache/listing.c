@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What this node sees of a directory: what the store lists, and what was
- * created here and is not sent yet (rule 11). */
+/*
+ * What this node sees of a directory: what the store lists, and what was
+ * created here and is not sent yet (rule 11).
+ *
+ * One thread asks the store for part after part; readers follow it, so that
+ * the attributes of what they are told are young, and what the first thousand
+ * names need is asked for while the next thousand are listed.
+ */
 #include <config.h>
 
-#include "cache/cache-priv.h"
+#include "cache/listing.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,47 +20,282 @@
 #include "common/path.h"
 #include "common/xalloc.h"
 
-#define ASKERS_MAX 16 /* threads that fetch attributes for one reader */
-
 /* What a listing calls a file may be a symlink or a FIFO, if it is no larger
  * than the longest target.  Programs believe the type that they are told. */
 #define SMALL_MAX 4096
 
-struct gather {
-	struct cache *c;
-	const char *dir;
-	uint64_t asked;
-	struct cache_listing l;
-	size_t cap;
+/* A pool that is full of readers has no thread that fills: then one of them
+ * does. */
+#define TAKE_NS (50 * NSEC_PER_MSEC)
+
+/* --- life ---------------------------------------------------------------- */
+
+static struct cache_listing *
+listing_new(struct cache *c, const struct cache_ctx *ctx, const char *dir)
+{
+	struct cache_listing *l = xcalloc(1, sizeof(*l));
+	pthread_condattr_t attr;
+
+	l->c = c;
+	l->dir = xstrdup(dir);
+	l->who = ctx->be;
+	l->who.err = NULL;
+	l->who.cancel = &l->cancel;
+	l->who.deadline_ns = 0;
+	l->who.groups = ctx->be.ngroups ?
+				xmemdup(ctx->be.groups,
+					ctx->be.ngroups * sizeof(gid_t)) :
+				NULL;
+	l->begun_ns = clock_mono_ns();
+	l->with_ino = c->be->caps.stable_ino;
+	atomic_init(&l->refs, 1);
+	l->readers = 1;
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	return l;
+}
+
+void
+listing_get_ref(struct cache_listing *l)
+{
+	atomic_fetch_add(&l->refs, 1);
+}
+
+void
+listing_put_ref(struct cache_listing *l)
+{
+	if (atomic_fetch_sub(&l->refs, 1) != 1)
+		return;
+	err_release(&l->err);
+	free(l->where);
+	free(l->text);
+	free(l->dir);
+	free((void *)(uintptr_t)l->who.groups);
+	pthread_cond_destroy(&l->cond);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+struct run {
+	struct cache_listing *l;
+	void (*fn)(void *l);
 };
+
+static void
+run_job(void *arg)
+{
+	struct run *r = arg;
+	struct cache *c = r->l->c;
+
+	r->fn(r->l);
+	listing_put_ref(r->l);
+	free(r);
+	atomic_fetch_sub(&c->jobs, 1);
+}
+
+void
+listing_run(struct cache_listing *l, void (*fn)(void *l))
+{
+	struct run *r = xcalloc(1, sizeof(*r));
+
+	*r = (struct run){ l, fn };
+	listing_get_ref(l);
+	atomic_fetch_add(&l->c->jobs, 1);
+	l->c->cfg.run(l->c->cfg.arg, run_job, r);
+}
+
+int
+listing_wait_locked(struct cache_listing *l, struct cache_ctx *ctx)
+{
+	/* Cancelling has no condition of its own: look now and then. */
+	struct timespec until = ns_timespec(clock_mono_ns() + TAKE_NS);
+
+	pthread_cond_timedwait(&l->cond, &l->lock, &until);
+	return be_must_stop(&ctx->be);
+}
+
+/* --- entries ------------------------------------------------------------- */
+
+static void
+add_locked(struct cache_listing *l, const char *name, mode_t mode, uint64_t ino)
+{
+	size_t len = strlen(name) + 1;
+	size_t need = l->text_len + 1 + sizeof(ino) + len;
+
+	if (l->n == l->where_cap) {
+		l->where_cap = l->n ? l->n + l->n / 4 + 16 : 64;
+		l->where = xrealloc(l->where, l->where_cap, sizeof(*l->where));
+	}
+	if (need > l->text_cap) {
+		l->text_cap = need + need / 4 + 1024;
+		l->text = xrealloc(l->text, l->text_cap, 1);
+	}
+	l->where[l->n++] = l->text_len;
+	l->text[l->text_len++] = (mode & S_IFMT) >> 12;
+	if (l->with_ino) {
+		memcpy(l->text + l->text_len, &ino, sizeof(ino));
+		l->text_len += sizeof(ino);
+	}
+	memcpy(l->text + l->text_len, name, len);
+	l->text_len += len;
+}
+
+static const char *
+name_at(const struct cache_listing *l, size_t i)
+{
+	return l->text + l->where[i] + 1 +
+	       (l->with_ino ? sizeof(uint64_t) : 0);
+}
+
+void
+listing_entry_locked(const struct cache_listing *l, size_t i,
+		     struct cache_dirent *out)
+{
+	const char *p = l->text + l->where[i];
+
+	out->mode = (mode_t)(unsigned char)*p << 12;
+	out->ino = 2;
+	if (l->with_ino)
+		memcpy(&out->ino, p + 1, sizeof(out->ino));
+	memcpy(out->name, name_at(l, i), strlen(name_at(l, i)) + 1);
+}
+
+static size_t
+bytes_of(const struct cache_listing *l)
+{
+	return sizeof(*l) + l->where_cap * sizeof(*l->where) + l->text_cap;
+}
+
+/* --- what was made here and is not sent ---------------------------------- */
+
+struct unsent {
+	char **v;
+	size_t n;
+};
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void
+unsent_release(struct unsent *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->v[i]);
+	free(s->v);
+}
+#define _cleanup_unsent_ __attribute__((cleanup(unsent_release)))
+
+static void
+pending_in(struct cache *c, const char *dir, struct unsent *out)
+{
+	size_t len = strlen(dir);
+	struct content *k;
+
+	cache_lock(c);
+	for (k = c->contents; k; k = k->hh.next) {
+		const char *base = path_base(k->path);
+		bool in = len ? strncmp(k->path, dir, len) == 0 &&
+					k->path[len] == '/' &&
+					base == k->path + len + 1 :
+				base == k->path;
+
+		if (!in || !content_unsent(k))
+			continue;
+		out->v = xrealloc(out->v, out->n + 1, sizeof(*out->v));
+		out->v[out->n++] = xstrdup(base);
+	}
+	cache_unlock(c);
+}
+
+static void
+unsent_sort(struct unsent *s)
+{
+	size_t n = 0;
+
+	if (!s->n)
+		return;
+	qsort(s->v, s->n, sizeof(*s->v), by_name);
+	for (size_t i = 0; i < s->n; i++) {
+		if (n && strcmp(s->v[i], s->v[n - 1]) == 0)
+			free(s->v[i]);
+		else
+			s->v[n++] = s->v[i];
+	}
+	s->n = n;
+}
+
+/* Those of the sorted names that the store did not list. */
+static void
+add_pending_locked(struct cache_listing *l, struct unsent *s)
+{
+	_cleanup_free_ bool *seen = NULL;
+	size_t n = l->n;
+
+	if (!s->n)
+		return;
+	seen = xcalloc(s->n, sizeof(*seen));
+	for (size_t i = 0; i < n; i++) {
+		const char *name = name_at(l, i);
+		char **at = bsearch(&name, s->v, s->n, sizeof(*s->v), by_name);
+
+		if (at)
+			seen[at - s->v] = true;
+	}
+	for (size_t i = 0; i < s->n; i++)
+		if (!seen[i])
+			add_locked(l, s->v[i], S_IFREG, 2);
+}
+
+/* --- filling ------------------------------------------------------------- */
+
+struct gather {
+	struct cache_listing *l;
+	struct part_entry {
+		char *name;
+		mode_t mode;
+		uint64_t ino;
+	} *v; /* of this part */
+	size_t n, cap;
+	struct names_set *set; /* of all parts */
+};
+
+static void
+gather_clear(struct gather *g)
+{
+	for (size_t i = 0; i < g->n; i++)
+		free(g->v[i].name);
+	g->n = 0;
+}
 
 static void
 gather_add(struct gather *g, const char *name, mode_t mode, uint64_t ino)
 {
-	struct cache_dirent *d;
-
-	if (g->l.n == g->cap) {
+	if (g->n == g->cap) {
 		g->cap = g->cap ? g->cap * 2 : 64;
-		g->l.v = xrealloc(g->l.v, g->cap, sizeof(*g->l.v));
+		g->v = xrealloc(g->v, g->cap, sizeof(*g->v));
 	}
-	d = &g->l.v[g->l.n++];
-	d->name = xstrdup(name);
-	d->mode = mode & S_IFMT;
-	d->ino = ino;
+	g->v[g->n++] = (struct part_entry){ xstrdup(name), mode, ino };
 }
 
 static int
 gather_entry(void *arg, const char *name, const struct be_attr *attr)
 {
 	struct gather *g = arg;
-	_cleanup_free_ char *path = path_join(g->dir, name);
+	struct cache *c = g->l->c;
+	_cleanup_free_ char *path = path_join(g->l->dir, name);
 	mode_t mode = attr->mode;
-	struct be_attr known;
 	uint64_t ino = attr->ino;
+	struct be_attr known;
 
-	attr_install(g->c, path, attr, g->asked);
-	if (attr->flags & BE_ATTR_PARTIAL) {
-		bool have = attr_peek(g->c, path, &known);
+	attr_install(c, path, attr, g->l->asked);
+	if ((attr->flags & BE_ATTR_PARTIAL) && !(attr->flags & BE_ATTR_TYPED)) {
+		bool have = attr_peek(c, path, &known);
 
 		if (have)
 			ino = known.ino;
@@ -68,163 +309,291 @@ gather_entry(void *arg, const char *name, const struct be_attr *attr)
 }
 
 static int
-by_name(const void *a, const void *b)
+by_entry(const void *a, const void *b)
 {
-	const struct cache_dirent *x = a, *y = b;
-
-	return strcmp(x->name, y->name);
+	return strcmp(((const struct part_entry *)a)->name,
+		      ((const struct part_entry *)b)->name);
 }
 
-static bool
-listed(const struct cache_listing *l, size_t n, const char *name)
+/* What came in one part is sorted with what is pending. */
+static void
+merge_pending(struct gather *g, struct unsent *s)
 {
-	struct cache_dirent key = { .name = (char *)(uintptr_t)name };
+	size_t n = g->n;
 
-	return n && bsearch(&key, l->v, n, sizeof(*l->v), by_name);
+	for (size_t i = 0; i < s->n; i++) {
+		struct part_entry key = { .name = s->v[i] };
+
+		if (!n || !bsearch(&key, g->v, n, sizeof(*g->v), by_entry))
+			gather_add(g, s->v[i], S_IFREG, 2);
+	}
+	qsort(g->v, g->n, sizeof(*g->v), by_entry);
+}
+
+/* To the readers; with the last part what is pending. */
+static void
+publish(struct gather *g, bool first, struct unsent *pending)
+{
+	struct cache_listing *l = g->l;
+
+	if (g->n > 1)
+		qsort(g->v, g->n, sizeof(*g->v), by_entry);
+	if (pending) {
+		pending_in(l->c, l->dir, pending);
+		unsent_sort(pending);
+	}
+	if (first && pending && pending->n)
+		merge_pending(g, pending);
+	for (size_t i = 0; i < g->n; i++)
+		names_set_add(&g->set, g->v[i].name);
+	for (size_t i = 0; pending && i < pending->n; i++)
+		names_set_add(&g->set, pending->v[i]);
+	if (pending)
+		names_listed(l->c, l->dir, steal_ptr(&g->set), l->asked,
+			     l->begun_ns);
+	pthread_mutex_lock(&l->lock);
+	for (size_t i = 0; i < g->n; i++)
+		add_locked(l, g->v[i].name, g->v[i].mode, g->v[i].ino);
+	if (pending) {
+		add_pending_locked(l, pending);
+		l->done = true;
+	}
+	pthread_cond_broadcast(&l->cond);
+	pthread_mutex_unlock(&l->lock);
+	gather_clear(g);
 }
 
 static void
-add_pending(struct gather *g)
+end(struct cache_listing *l, int ret, struct err *err)
 {
-	struct cache *c = g->c;
-	size_t sorted = g->l.n;
-	struct content *k;
+	struct cache *c = l->c;
 
-	if (sorted)
-		qsort(g->l.v, sorted, sizeof(*g->l.v), by_name);
+	pthread_mutex_lock(&l->lock);
+	if (ret < 0) {
+		err_set(&l->err, ret, "%s", err_words(err));
+		l->done = true;
+	} else if (l->n) { /* it does not grow any more */
+		l->where_cap = l->n;
+		l->where = xrealloc(l->where, l->where_cap, sizeof(*l->where));
+		l->text_cap = l->text_len;
+		l->text = xrealloc(l->text, l->text_cap, 1);
+	}
+	pthread_cond_broadcast(&l->cond);
+	pthread_mutex_unlock(&l->lock);
 	cache_lock(c);
-	for (k = c->contents; k; k = k->hh.next) {
-		const char *base = path_base(k->path);
-		size_t n = strlen(g->dir);
-		bool in = n ? strncmp(k->path, g->dir, n) == 0 &&
-				      k->path[n] == '/' &&
-				      base == k->path + n + 1 :
-			      base == k->path;
-
-		if (in && content_unsent(k) && !listed(&g->l, sorted, base))
-			gather_add(g, base, S_IFREG, 2);
-	}
+	LIST_REMOVE(l, filling);
+	if (ret < 0)
+		listing_unshare_locked(l);
+	else
+		listing_shrink_locked(c);
 	cache_unlock(c);
-	if (g->l.n > sorted)
-		qsort(g->l.v, g->l.n, sizeof(*g->l.v), by_name);
+}
+
+/* In the thread that has taken it. */
+static void
+fill(struct cache_listing *l, struct be_ctx *ctx)
+{
+	_cleanup_unsent_ struct unsent pending = { 0 };
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct be_ctx own = *ctx;
+	struct be_cursor *cur = NULL;
+	struct gather g = { .l = l, .set = names_set_new(l->c) };
+	bool first = true;
+	int ret;
+
+	own.err = &err;
+	/* What is sent meanwhile may have come too late for its part. */
+	pending_in(l->c, l->dir, &pending);
+	do {
+		gather_clear(&g);
+		err_release(&err);
+		ret = be_list_part(l->c->be, &own, l->dir, &cur, gather_entry,
+				   &g);
+		if (ret == 0)
+			publish(&g, first, cur ? NULL : &pending);
+		first = false;
+	} while (ret == 0 && cur);
+	be_cursor_free(cur);
+	gather_clear(&g);
+	names_set_free(g.set);
+	free(g.v);
+	end(l, ret, &err);
 }
 
 static void
-copy(struct cache_listing *to, const struct cache_listing *from)
+fill_job(void *arg)
 {
-	to->n = from->n;
-	to->v = xcalloc(from->n, sizeof(*to->v));
-	for (size_t i = 0; i < from->n; i++) {
-		to->v[i] = from->v[i];
-		to->v[i].name = xstrdup(from->v[i].name);
-	}
+	struct cache_listing *l = arg;
+
+	if (!atomic_exchange(&l->taken, true))
+		fill(l, &l->who);
 }
+
+/* --- shared by those who open the directory within actimeo ---------------- */
 
 void
-cache_listing_release(struct cache_listing *l)
+listing_unshare_locked(struct cache_listing *l)
 {
-	for (size_t i = 0; i < l->n; i++)
-		free(l->v[i].name);
-	free(l->v);
-	l->v = NULL;
-	l->n = 0;
+	struct cache *c = l->c;
+
+	if (!l->shared)
+		return;
+	l->shared = false;
+	HASH_DELETE(hh, c->listings, l);
+	TAILQ_REMOVE(&c->listing_lru, l, lru);
+	if (!l->readers)
+		atomic_store(&l->cancel, 1);
+	listing_put_ref(l);
 }
 
-static void
-drop_locked(struct cache *c, struct lent *e)
+/* The oldest go, until those that nobody reads fit in what is theirs. */
+void
+listing_shrink_locked(struct cache *c)
 {
-	HASH_DEL(c->listings, e);
-	TAILQ_REMOVE(&c->listing_lru, e, lru);
-	cache_listing_release(&e->l);
-	free(e);
+	struct cache_listing *l = TAILQ_LAST(&c->listing_lru, listing_list);
+	uint64_t bytes = 0;
+	unsigned n = 0;
+
+	while (l) {
+		struct cache_listing *before = TAILQ_PREV(l, listing_list, lru);
+
+		pthread_mutex_lock(&l->lock);
+		bytes += bytes_of(l);
+		pthread_mutex_unlock(&l->lock);
+		if (++n > LISTING_MAX || bytes > LISTING_BYTES)
+			listing_unshare_locked(l);
+		l = before;
+	}
 }
 
 void
 listing_free_all(struct cache *c)
 {
 	while (!TAILQ_EMPTY(&c->listing_lru))
-		drop_locked(c, TAILQ_FIRST(&c->listing_lru));
+		listing_unshare_locked(TAILQ_FIRST(&c->listing_lru));
 }
 
-static bool
-find_fresh(struct cache *c, const char *path, struct cache_listing *out)
+void
+listing_stop_all(struct cache *c)
 {
-	struct lent *e;
-	bool fresh = false;
+	struct cache_listing *l;
 
 	cache_lock(c);
-	HASH_FIND_STR(c->listings, path, e);
-	if (e && e->until_ns > clock_mono_ns() &&
-	    epoch_holds_locked(c, path, e->asked)) {
-		copy(out, &e->l);
-		fresh = true;
-	} else if (e) {
-		drop_locked(c, e);
+	LIST_FOREACH(l, &c->filling, filling)
+	{
+		atomic_store(&l->cancel, 1);
+	}
+	TAILQ_FOREACH(l, &c->listing_lru, lru)
+	{
+		atomic_store(&l->cancel, 1);
 	}
 	cache_unlock(c);
-	return fresh;
 }
 
-static void
-remember(struct cache *c, const char *path, const struct cache_listing *l,
-	 uint64_t asked)
+/* A young one, also one that is still being filled. */
+static struct cache_listing *
+find_fresh(struct cache *c, const char *path)
 {
-	size_t n = strlen(path) + 1;
-	struct lent *e;
+	struct cache_listing *l;
 
-	if (c->cfg.actimeo_ns == 0)
-		return;
 	cache_lock(c);
-	if (!epoch_holds_locked(c, path, asked)) {
-		cache_unlock(c); /* rule 11 */
-		return;
+	HASH_FIND(hh, c->listings, path, strlen(path), l);
+	if (l && (l->begun_ns + atomic_load(&c->cfg.actimeo_ns) <=
+			  clock_mono_ns() ||
+		  !epoch_holds_locked(c, path, l->asked))) {
+		listing_unshare_locked(l);
+		l = NULL;
 	}
-	HASH_FIND_STR(c->listings, path, e);
-	if (e)
-		drop_locked(c, e);
-	if (HASH_COUNT(c->listings) >= LISTING_MAX)
-		drop_locked(c, TAILQ_FIRST(&c->listing_lru));
-	e = xcalloc(1, sizeof(*e) + n);
-	memcpy(e->path, path, n);
-	e->asked = asked;
-	e->until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
-	copy(&e->l, l);
-	HASH_ADD_STR(c->listings, path, e);
-	TAILQ_INSERT_TAIL(&c->listing_lru, e, lru);
+	if (l) {
+		l->readers++;
+		atomic_store(&l->cancel, 0);
+		listing_get_ref(l);
+	}
 	cache_unlock(c);
+	return l;
 }
 
+static struct cache_listing *
+begin(struct cache *c, struct cache_ctx *ctx, const char *path)
+{
+	struct cache_listing *l = listing_new(c, ctx, path), *old;
+
+	cache_lock(c);
+	l->asked = c->changes;
+	if (atomic_load(&c->stopping))
+		atomic_store(&l->cancel, 1);
+	LIST_INSERT_HEAD(&c->filling, l, filling);
+	if (atomic_load(&c->cfg.actimeo_ns) != 0) {
+		HASH_FIND(hh, c->listings, path, strlen(path), old);
+		if (old)
+			listing_unshare_locked(old);
+		HASH_ADD_KEYPTR(hh, c->listings, l->dir, strlen(l->dir), l);
+		TAILQ_INSERT_TAIL(&c->listing_lru, l, lru);
+		l->shared = true;
+		listing_get_ref(l);
+	}
+	cache_unlock(c);
+	return l;
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+/* Until entry i is there: 0; -ENOENT: there are fewer. */
 static int
-list_store(struct cache *c, struct cache_ctx *ctx, const char *path,
-	   struct cache_listing *out)
+await(struct cache_listing *l, struct cache_ctx *ctx, size_t i)
 {
-	struct gather g = { .c = c, .dir = path };
-	int64_t asked_ns = clock_mono_ns();
-	int ret;
+	int ret = 0;
 
-	g.asked = epoch_now(c);
-	ret = be_list(c->be, &ctx->be, path, gather_entry, &g);
-	if (ret < 0) {
-		cache_listing_release(&g.l);
-		return ret;
+	pthread_mutex_lock(&l->lock);
+	while (ret == 0 && l->n <= i && !l->done) {
+		ret = must_not_block(ctx);
+		if (ret == 0)
+			ret = listing_wait_locked(l, ctx);
+		if (ret == 0 && l->n <= i && !l->done &&
+		    !atomic_exchange(&l->taken, true)) {
+			pthread_mutex_unlock(&l->lock);
+			fill(l, &ctx->be);
+			pthread_mutex_lock(&l->lock);
+		}
 	}
-	add_pending(&g);
-	remember(c, path, &g.l, g.asked);
-	names_listed(c, path, &g.l, g.asked, asked_ns);
-	*out = g.l;
-	return 0;
+	if (ret == 0 && l->n <= i)
+		ret = l->err.code ? err_set(ctx->be.err, l->err.code, "%s",
+					    err_words(&l->err)) :
+				    -ENOENT;
+	pthread_mutex_unlock(&l->lock);
+	return ret;
 }
 
 int
 cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
-	   struct cache_listing *out)
+	   struct cache_listing **out)
 {
+	struct cache_listing *l;
 	int ret;
 
-	if (find_fresh(c, path, out))
-		return 0;
-	ret = must_not_block(ctx);
-	return ret < 0 ? ret : list_store(c, ctx, path, out);
+again:
+	l = find_fresh(c, path);
+	if (!l) {
+		ret = must_not_block(ctx);
+		if (ret < 0)
+			return ret;
+		l = begin(c, ctx, path);
+		if (c->cfg.run)
+			listing_run(l, fill_job);
+		else if (!atomic_exchange(&l->taken, true))
+			fill(l, &ctx->be);
+	}
+	/* Whether there is such a directory is told here. */
+	ret = await(l, ctx, 0);
+	if (ret < 0 && (ret != -ENOENT || l->err.code)) {
+		cache_listing_put(l);
+		/* Who filled it was interrupted, not this caller. */
+		if (ret == -EINTR && be_must_stop(&ctx->be) == 0)
+			goto again;
+		return ret;
+	}
+	*out = l;
+	return 0;
 }
 
 struct renewal {
@@ -237,12 +606,12 @@ renew_run(void *job)
 {
 	struct renewal *r = job;
 	struct cache *c = r->c;
-	struct cache_ctx ctx = { .be.cancel = &c->stopping };
-	struct cache_listing l;
+	struct cache_ctx ctx = { 0 };
+	struct cache_listing *l = begin(c, &ctx, r->dir);
 
 	/* A failure only means that lookups ask for themselves. */
-	if (list_store(c, &ctx, r->dir, &l) == 0)
-		cache_listing_release(&l);
+	fill_job(l);
+	cache_listing_put(l);
 	names_renewed(c, r->dir);
 	atomic_fetch_sub(&c->jobs, 1);
 	free(r->dir);
@@ -266,125 +635,37 @@ listing_renew(struct cache *c, const char *path)
 	c->cfg.run(c->cfg.arg, renew_run, r);
 }
 
-/* A crowd of threads that take names off one list. */
-struct crowd {
-	struct cache *c;
-	struct cache_ctx ctx;
-	char *dir;
-	char **names;
-	enum be_hint *hints;
-	size_t n;
-	atomic_size_t next;
-	atomic_uint refs;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	unsigned working; /* lock */
-};
-
-static void
-crowd_put(struct crowd *w)
+int
+cache_listing_get(struct cache_listing *l, struct cache_ctx *ctx, size_t i,
+		  struct cache_dirent *out)
 {
-	if (atomic_fetch_sub(&w->refs, 1) != 1)
-		return;
-	for (size_t i = 0; i < w->n; i++)
-		free(w->names[i]);
-	free(w->names);
-	free(w->hints);
-	free(w->dir);
-	free((void *)(uintptr_t)w->ctx.be.groups);
-	pthread_cond_destroy(&w->cond);
-	pthread_mutex_destroy(&w->lock);
-	free(w);
-}
+	int ret = await(l, ctx, i);
 
-static void
-crowd_work(void *arg)
-{
-	struct crowd *w = arg;
-	struct cache_ctx ctx = w->ctx;
-	size_t i;
-
-	pthread_mutex_lock(&w->lock);
-	w->working++;
-	pthread_mutex_unlock(&w->lock);
-	while ((i = atomic_fetch_add(&w->next, 1)) < w->n) {
-		char *path = path_join(w->dir, w->names[i]);
-		struct be_attr a;
-		int64_t until;
-
-		attr_get_as(w->c, &ctx, path, w->hints[i], &a, &until);
-		free(path);
-	}
-	pthread_mutex_lock(&w->lock);
-	if (--w->working == 0)
-		pthread_cond_broadcast(&w->cond);
-	pthread_mutex_unlock(&w->lock);
-	crowd_put(w);
-}
-
-static void
-crowd_helper(void *arg)
-{
-	struct crowd *w = arg;
-	struct cache *c = w->c;
-
-	crowd_work(w);
-	atomic_fetch_sub(&c->jobs, 1);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&l->lock);
+	listing_entry_locked(l, i, out);
+	pthread_mutex_unlock(&l->lock);
+	return 0;
 }
 
 void
-cache_prefetch_attrs(struct cache *c, struct cache_ctx *ctx, const char *path,
-		     const struct cache_listing *l, size_t from, size_t n)
+cache_listing_put(struct cache_listing *l)
 {
-	struct crowd *w;
-	struct be_attr a;
-	int64_t until;
-	unsigned helpers;
+	struct cache *c = l->c;
 
-	if (ctx->try_only)
-		return;
-	w = xcalloc(1, sizeof(*w));
-	w->c = c;
-	w->ctx = *ctx;
-	w->ctx.be.err = NULL;
-	w->ctx.be.cancel = &c->stopping; /* the caller's may be gone */
-	w->ctx.be.groups = ctx->be.ngroups ?
-				   xmemdup(ctx->be.groups,
-					   ctx->be.ngroups * sizeof(gid_t)) :
-				   NULL;
-	w->dir = xstrdup(path);
-	w->names = xcalloc(n, sizeof(*w->names));
-	w->hints = xcalloc(n, sizeof(*w->hints));
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->cond, NULL);
-	for (size_t i = from; i < l->n && i < from + n; i++) {
-		_cleanup_free_ char *p = path_join(path, l->v[i].name);
-		bool ask;
+	cache_lock(c);
+	if (--l->readers == 0) {
+		bool done;
 
-		cache_lock(c);
-		ask = attr_find_locked(c, p, &a, &until) == -EAGAIN;
-		cache_unlock(c);
-		if (!ask)
-			continue;
-		/* What was listed is there as such: half the questions. */
-		w->hints[w->n] = S_ISDIR(l->v[i].mode) ? BE_HINT_DIR :
-							 BE_HINT_FILE;
-		w->names[w->n++] = xstrdup(l->v[i].name);
+		pthread_mutex_lock(&l->lock);
+		done = l->done;
+		pthread_mutex_unlock(&l->lock);
+		/* What nobody waits for is not asked. */
+		atomic_store(&l->cancel, 1);
+		if (!done)
+			listing_unshare_locked(l);
 	}
-	helpers = !c->cfg.run || w->n < 2  ? 0 :
-		  w->n - 1 < ASKERS_MAX ? w->n - 1 :
-					  ASKERS_MAX;
-	atomic_store(&w->refs, 2 + helpers);
-	for (unsigned i = 0; i < helpers; i++) {
-		atomic_fetch_add(&c->jobs, 1);
-		c->cfg.run(c->cfg.arg, crowd_helper, w);
-	}
-	/* This thread works too, so it never waits for a helper that has not
-	 * started; only for those that are at their last name. */
-	crowd_work(w);
-	pthread_mutex_lock(&w->lock);
-	while (w->working)
-		pthread_cond_wait(&w->cond, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	crowd_put(w);
+	cache_unlock(c);
+	listing_put_ref(l);
 }

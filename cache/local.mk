@@ -14,7 +14,7 @@ libcache_a_SOURCES = \
 	cache/journal-log.c cache/journal-record.c \
 	cache/kept.c cache/kept.h \
 	cache/keys.c \
-	cache/listing.c \
+	cache/listing.c cache/listing-attrs.c cache/listing.h \
 	cache/name.c \
 	cache/names.c \
 	cache/once.c \

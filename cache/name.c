@@ -267,7 +267,6 @@ int
 cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 	    mode_t mode, struct be_attr *out)
 {
-	const struct cache_listing empty = { 0 };
 	int64_t asked_ns = clock_mono_ns();
 	uint64_t asked = epoch_now(c);
 	struct be_opid opid;
@@ -280,7 +279,7 @@ cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (ret == 0) {
 		attr_set_own(c, path, out);
 		/* Nothing was there, so nothing is in it. */
-		names_listed(c, path, &empty, asked, asked_ns);
+		names_listed(c, path, names_set_new(c), asked, asked_ns);
 	}
 	return attr_doubt(c, ctx, path, ret);
 }

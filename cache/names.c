@@ -270,19 +270,55 @@ add_own(struct cache *c, struct dir *d, uint64_t asked)
 	return first == 0;
 }
 
+struct names_set {
+	struct hset h;
+};
+
+struct names_set *
+names_set_new(struct cache *c)
+{
+	struct names_set *set;
+
+	if (c->be->caps.random_write)
+		return NULL;
+	set = xcalloc(1, sizeof(*set));
+	hset_resize(&set->h, 0);
+	return set;
+}
+
 void
-names_listed(struct cache *c, const char *path, const struct cache_listing *l,
+names_set_add(struct names_set **set, const char *name)
+{
+	if (!*set)
+		return;
+	hset_add(&(*set)->h, hash(name, strlen(name)));
+	if ((*set)->h.n > NAMES_MAX / 2) {
+		names_set_free(*set);
+		*set = NULL;
+	}
+}
+
+void
+names_set_free(struct names_set *set)
+{
+	if (!set)
+		return;
+	free(set->h.v);
+	free(set);
+}
+
+void
+names_listed(struct cache *c, const char *path, struct names_set *from,
 	     uint64_t asked, int64_t asked_ns)
 {
 	struct names *ns = c->names;
-	struct hset set = { 0 };
+	struct hset set;
 	struct dir *d;
 
-	if (c->be->caps.random_write || l->n > NAMES_MAX / 2)
+	if (!from)
 		return;
-	hset_resize(&set, l->n + l->n / 4);
-	for (size_t i = 0; i < l->n; i++)
-		hset_add(&set, hash(l->v[i].name, strlen(l->v[i].name)));
+	set = from->h;
+	free(from);
 	cache_lock(c);
 	if (c->changed_all > asked) {
 		free(set.v); /* whole trees have come or gone */

@@ -375,8 +375,7 @@ handle_set_snapshot(struct handle *h, struct cache_listing *l)
 	struct snapshot *s = xcalloc(1, sizeof(*s)), *old;
 
 	atomic_init(&s->refs, 2);
-	s->l = *l;
-	*l = (struct cache_listing){ 0 };
+	s->l = l;
 	pthread_mutex_lock(&h->lock);
 	old = h->snap;
 	h->snap = s;
@@ -391,6 +390,6 @@ snapshot_put(struct snapshot *s)
 {
 	if (atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
-	cache_listing_release(&s->l);
+	cache_listing_put(s->l);
 	free(s);
 }

@@ -22,7 +22,7 @@
 /* A directory as it was at one moment; counted. */
 struct snapshot {
 	atomic_uint refs;
-	struct cache_listing l;
+	struct cache_listing *l;
 };
 
 /* Counted, and read-only but for the snapshot. */
@@ -70,7 +70,7 @@ void handle_close(struct fs *fs, uint64_t fh);
 
 /* What the directory handle has, with a reference, or NULL. */
 struct snapshot *handle_snapshot(struct handle *h);
-/* Takes over *l for the handle; returns it with a reference. */
+/* Takes over l for the handle; returns it with a reference. */
 struct snapshot *handle_set_snapshot(struct handle *h, struct cache_listing *l);
 void snapshot_put(struct snapshot *s);
 

@@ -101,7 +101,7 @@ static int
 snapshot_for(struct request *r, const char *path, struct handle *h,
 	     struct snapshot **out)
 {
-	struct cache_listing l;
+	struct cache_listing *l;
 	int rc;
 
 	if (r->off != 0) {
@@ -113,7 +113,7 @@ snapshot_for(struct request *r, const char *path, struct handle *h,
 	rc = cache_list(r->fs->cache, &r->ctx, path, &l);
 	if (rc < 0)
 		return rc;
-	*out = handle_set_snapshot(h, &l);
+	*out = handle_set_snapshot(h, l);
 	return 0;
 }
 
@@ -184,45 +184,69 @@ add_dots(struct answer *a, bool plus)
 	return true;
 }
 
-static void
+/* The next entry; -ENOENT: no more.  What is in the answer already need not
+ * wait for the store. */
+static int
+entry(struct answer *a, bool first, uint64_t i, struct cache_dirent *d)
+{
+	struct cache_ctx ctx = a->r->ctx;
+
+	ctx.try_only |= !first;
+	return cache_listing_get(a->snap->l, &ctx, i, d);
+}
+
+static int
 fill(struct answer *a)
 {
-	const struct cache_listing *l = &a->snap->l;
+	struct cache_dirent d;
 	uint64_t i;
+	int rc = 0;
 
 	if (!add_dots(a, false))
-		return;
-	for (i = a->r->off < 2 ? 0 : a->r->off - 2; i < l->n; i++) {
-		const struct cache_dirent *d = &l->v[i];
-
-		if (!add(a, d->name, entry_ino(a->r, a->path, d), d->mode,
+		return 0;
+	for (i = a->r->off < 2 ? 0 : a->r->off - 2;; i++) {
+		rc = entry(a, a->len == 0, i, &d);
+		if (rc < 0)
+			break;
+		if (!add(a, d.name, entry_ino(a->r, a->path, &d), d.mode,
 			 i + 3))
-			return;
+			break;
 	}
+	return a->len || rc == -ENOENT ? 0 : rc;
 }
 
 /* --- with attributes ------------------------------------------------------ */
 
 struct known {
+	struct cache_dirent d;
 	struct be_attr a;
 	struct cache_life life;
 	int rc;
 };
 
-/* How many entries from `from` on may fit in what is left. */
-static size_t
-window(struct answer *a, size_t from)
+/* The entries from `from` on that may fit in what is left: *n of them. */
+static int
+window(struct answer *a, size_t from, struct known **out, size_t *n)
 {
-	const struct cache_listing *l = &a->snap->l;
-	size_t left = a->cap - a->len, n, used = 0;
+	size_t left = a->cap - a->len, used = 0, cap = 0;
+	struct known *k = NULL;
+	int rc;
 
-	for (n = 0; from + n < l->n; n++) {
-		used += fuse_add_direntry_plus(a->r->req, NULL, 0,
-					       l->v[from + n].name, NULL, 0);
+	for (*n = 0;; ++*n) {
+		if (*n == cap) {
+			cap = cap ? 2 * cap : 32;
+			k = xrealloc(k, cap, sizeof(*k));
+		}
+		rc = entry(a, a->len == 0 && *n == 0, from + *n, &k[*n].d);
+		if (rc < 0)
+			break;
+		used += fuse_add_direntry_plus(a->r->req, NULL, 0, k[*n].d.name,
+					       NULL, 0);
 		if (used > left)
 			break;
 	}
-	return n;
+	*out = k;
+	return *n || a->len || rc == -ENOENT ? 0 : rc;
 }
 
 /* Nothing is referred to before all is known: a try may end here. */
@@ -230,16 +254,13 @@ static int
 know(struct answer *a, size_t from, size_t n, struct known *k)
 {
 	struct request *r = a->r;
-	const struct cache_listing *l = &a->snap->l;
 	size_t i;
 
-	if (!r->ctx.try_only)
-		cache_prefetch_attrs(r->fs->cache, &r->ctx, a->path, l, from,
-				     n);
+	cache_prefetch_attrs(a->snap->l, &r->ctx, from, n);
 	for (i = 0; i < n; i++) {
 		_cleanup_free_ char *path = NULL;
 
-		path = path_join(a->path, l->v[from + i].name);
+		path = path_join(a->path, k[i].d.name);
 		k[i].rc = cache_lookup(r->fs->cache, &r->ctx, path, &k[i].a,
 				       &k[i].life);
 		if (k[i].rc == -EAGAIN && r->ctx.try_only)
@@ -260,7 +281,7 @@ fill_known(struct answer *a, size_t from, size_t n, const struct known *k)
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		const struct cache_dirent *d = &a->snap->l.v[from + i];
+		const struct cache_dirent *d = &k[i].d;
 		_cleanup_free_ char *path = NULL;
 		uint64_t node = 0;
 
@@ -284,6 +305,10 @@ fill_known(struct answer *a, size_t from, size_t n, const struct known *k)
 	}
 }
 
+/* Who lists names only, and not their attributes, is recognised by the kernel
+ * when he has read on (READDIRPLUS_AUTO): until then few are asked for. */
+#define FIRST_PLUS 16
+
 static int
 fill_plus(struct answer *a)
 {
@@ -294,10 +319,11 @@ fill_plus(struct answer *a)
 	if (!add_dots(a, true))
 		return 0;
 	from = a->r->off < 2 ? 0 : a->r->off - 2;
-	n = window(a, from);
-	if (n == 0)
-		return 0;
-	k = xcalloc(n, sizeof(*k));
+	rc = window(a, from, &k, &n);
+	if (rc < 0 || n == 0)
+		return rc;
+	if (from == 0 && n > FIRST_PLUS)
+		n = FIRST_PLUS;
 	rc = know(a, from, n, k);
 	if (rc < 0)
 		return rc;
@@ -329,13 +355,9 @@ op_readdir(struct request *r)
 	a.snap = snap;
 	a.buf = buf;
 	a.cap = r->len;
-	if (r->type == REQUEST_readdirplus) {
-		rc = fill_plus(&a);
-		if (rc < 0)
-			return rc;
-	} else {
-		fill(&a);
-	}
+	rc = r->type == REQUEST_readdirplus ? fill_plus(&a) : fill(&a);
+	if (rc < 0)
+		return rc;
 	reply_buf(r, a.buf, a.len);
 	return 0;
 }

@@ -75,7 +75,8 @@ basics(bool in_place)
 	struct backend *be;
 	struct be_caps caps;
 	struct cache_life life;
-	struct cache_listing l;
+	struct cache_listing *l;
+	struct cache_dirent d;
 	struct be_attr a;
 	struct cfile *f;
 	struct node n;
@@ -98,10 +99,12 @@ basics(bool in_place)
 	assert_int_equal(cache_rename(n.c, &n.ctx, "d", "e", 0), 0);
 	is(&n, "e/c", "world");
 	assert_int_equal(cache_list(n.c, &n.ctx, "", &l), 0);
-	assert_int_equal(l.n, 2);
-	assert_string_equal(l.v[0].name, "a");
-	assert_string_equal(l.v[1].name, "e");
-	cache_listing_release(&l);
+	assert_int_equal(cache_listing_get(l, &n.ctx, 0, &d), 0);
+	assert_string_equal(d.name, "a");
+	assert_int_equal(cache_listing_get(l, &n.ctx, 1, &d), 0);
+	assert_string_equal(d.name, "e");
+	assert_int_equal(cache_listing_get(l, &n.ctx, 2, &d), -ENOENT);
+	cache_listing_put(l);
 
 	/* write into the middle, append, truncate; seen while it is open */
 	assert_int_equal(cache_open(n.c, &n.ctx, "a", O_RDWR, &f, &keep), 0);

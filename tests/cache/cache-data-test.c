@@ -885,7 +885,7 @@ mob_run(void *arg)
 
 	for (unsigned i = 0; i < rounds && !m->bad; i++) {
 		char name[16], to[16];
-		struct cache_listing l;
+		struct cache_listing *l;
 		struct be_attr a = { .size = 777, .mode = 0640 };
 		int ret = 0;
 
@@ -907,7 +907,7 @@ mob_run(void *arg)
 		case 5:
 			ret = cache_list(c, &ctx, "d", &l);
 			if (ret == 0)
-				cache_listing_release(&l);
+				cache_listing_put(l);
 			break;
 		case 6:
 			ret = cache_setattr(c, &ctx, name, NULL,

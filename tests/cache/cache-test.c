@@ -447,14 +447,14 @@ asker_run(void *arg)
 {
 	struct asker *a = arg;
 	struct cache_ctx ctx = { 0 };
-	struct cache_listing l = { 0 };
+	struct cache_listing *l;
 	struct cache_life life;
 	struct be_attr attr;
 
 	if (!a->list)
 		cache_lookup(a->n->c, &ctx, a->path, &attr, &life);
 	else if (cache_list(a->n->c, &ctx, a->path, &l) == 0)
-		cache_listing_release(&l);
+		cache_listing_put(l);
 	return NULL;
 }
 
@@ -479,13 +479,14 @@ answered(struct rig *r, struct asker *a)
 static bool
 listed(struct rig *r, const char *dir, const char *name)
 {
-	struct cache_listing l;
+	struct cache_listing *l;
+	struct cache_dirent d;
 	bool found = false;
 
 	assert_int_equal(cache_list(r->n.c, &r->n.ctx, dir, &l), 0);
-	for (size_t i = 0; i < l.n; i++)
-		found |= strcmp(l.v[i].name, name) == 0;
-	cache_listing_release(&l);
+	for (size_t i = 0; cache_listing_get(l, &r->n.ctx, i, &d) == 0; i++)
+		found |= strcmp(d.name, name) == 0;
+	cache_listing_put(l);
 	return found;
 }
 

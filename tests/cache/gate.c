@@ -122,9 +122,10 @@ g_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 
 static int
 g_list(struct backend *be, struct be_ctx *ctx, const char *path,
-       be_list_fn *fn, void *arg)
+       struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
-	THROUGH(be, ctx, GATE_LIST, be_list(be->below, ctx, path, fn, arg));
+	THROUGH(be, ctx, GATE_LIST, 
+		be_list_part(be->below, ctx, path, cur, fn, arg));
 }
 
 static int

@@ -77,3 +77,11 @@ tests_bin_late_test_SOURCES = tests/cache/late-test.c \
 	tests/cache/store-box.c tests/cache/store-box.h
 tests_bin_late_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_late_test_LDADD = $(unit_ldadd)
+
+unit_tests += tests/bin/listing-test
+tests_bin_listing_test_SOURCES = tests/cache/listing-test.c \
+	tests/cache/gate.c tests/cache/gate.h \
+	tests/cache/nodes.c tests/cache/nodes.h \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_listing_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_listing_test_LDADD = $(unit_ldadd)

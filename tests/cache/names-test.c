@@ -53,10 +53,10 @@ rig_stop(struct rig *r)
 static void
 list(struct rig *r, const char *dir)
 {
-	struct cache_listing l;
+	struct cache_listing *l;
 
 	assert_int_equal(cache_list(r->n.c, &r->n.ctx, dir, &l), 0);
-	cache_listing_release(&l);
+	cache_listing_put(l);
 }
 
 /* What the listing alone says, whatever else is known of the name. */
@@ -132,10 +132,10 @@ lister(void *arg)
 {
 	struct rig *r = arg;
 	struct cache_ctx ctx = { 0 };
-	struct cache_listing l;
+	struct cache_listing *l;
 
 	assert_int_equal(cache_list(r->n.c, &ctx, "d", &l), 0);
-	cache_listing_release(&l);
+	cache_listing_put(l);
 	return NULL;
 }
 

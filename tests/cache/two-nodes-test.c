@@ -263,21 +263,24 @@ static void
 listings(bool in_place)
 {
 	struct cache_config now = { .cto = true };
-	struct cache_listing l;
+	struct cache_listing *l;
+	struct cache_dirent d;
 	struct pair p;
 
 	pair_start(&p, in_place, &now);
 	node_put(&p.a, "x", "1");
 	node_put(&p.a, "y", "2");
 	assert_int_equal(cache_list(p.b.c, &p.b.ctx, "", &l), 0);
-	assert_int_equal(l.n, 2);
-	cache_listing_release(&l);
+	assert_int_equal(cache_listing_get(l, &p.b.ctx, 1, &d), 0);
+	assert_int_equal(cache_listing_get(l, &p.b.ctx, 2, &d), -ENOENT);
+	cache_listing_put(l);
 	assert_int_equal(cache_rename(p.a.c, &p.a.ctx, "x", "z", 0), 0);
 	assert_int_equal(cache_unlink(p.a.c, &p.a.ctx, "y"), 0);
 	assert_int_equal(cache_list(p.b.c, &p.b.ctx, "", &l), 0);
-	assert_int_equal(l.n, 1);
-	assert_string_equal(l.v[0].name, "z");
-	cache_listing_release(&l);
+	assert_int_equal(cache_listing_get(l, &p.b.ctx, 1, &d), -ENOENT);
+	assert_int_equal(cache_listing_get(l, &p.b.ctx, 0, &d), 0);
+	assert_string_equal(d.name, "z");
+	cache_listing_put(l);
 	assert_int_equal(node_stat(&p.b, "x", NULL), -ENOENT);
 	node_is(&p.b, "z", "1");
 	pair_stop(&p);

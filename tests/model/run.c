@@ -345,25 +345,27 @@ check_content(struct run *r, const char *path, const struct mfile *f)
 static void
 check_dir(struct run *r, const char *dir)
 {
-	struct cache_listing l;
+	struct cache_listing *l;
+	struct cache_dirent d, last;
+	size_t i;
 
 	must(r, dir, cache_list(r->c, fresh(r), dir, &l));
-	for (size_t i = 0; i < l.n; i++) {
-		_cleanup_free_ char *path = path_join(dir, l.v[i].name);
+	for (i = 0; cache_listing_get(l, fresh(r), i, &d) == 0; i++) {
+		_cleanup_free_ char *path = path_join(dir, d.name);
 		struct mfile *f = tree_get(&r->t, path);
 
 		if (!f)
 			die(r, "\"%s\" is listed, though it is absent", path);
-		if (l.v[i].mode && (f->mode & S_IFMT) != l.v[i].mode)
-			die(r, "\"%s\" is listed with type %o", path,
-			    l.v[i].mode);
-		if (i && strcmp(l.v[i - 1].name, l.v[i].name) >= 0)
+		if (d.mode && (f->mode & S_IFMT) != d.mode)
+			die(r, "\"%s\" is listed with type %o", path, d.mode);
+		if (i && strcmp(last.name, d.name) >= 0)
 			die(r, "\"%s\" is listed twice or unsorted", path);
+		last = d;
 	}
-	if (l.n != tree_children(&r->t, dir))
-		die(r, "\"%s\" lists %zu names, not %zu", dir, l.n,
+	if (i != tree_children(&r->t, dir))
+		die(r, "\"%s\" lists %zu names, not %zu", dir, i,
 		    tree_children(&r->t, dir));
-	cache_listing_release(&l);
+	cache_listing_put(l);
 }
 
 void

@@ -390,7 +390,7 @@ struct torn {
 
 static int
 torn_list(struct backend *be, struct be_ctx *ctx, const char *path,
-	  be_list_fn *fn, void *arg)
+	  struct be_cursor **cur, be_list_fn *fn, void *arg)
 {
 	struct torn *t = (struct torn *)be;
 	struct be_attr a = {.mode = S_IFREG};
