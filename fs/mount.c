@@ -240,7 +240,8 @@ mount_command(const char *source, const char *dir, struct options *opt,
 			strerror(errno));
 		return complain(&err);
 	}
-	plan.dir = place;
+	plan.at = place;
+	plan.dir = opt->moves_to ? opt->moves_to : place;
 	lock = places_lock_mount(place, &err);
 	if (lock < 0)
 		return complain(&err);
@@ -254,7 +255,7 @@ mount_command(const char *source, const char *dir, struct options *opt,
 	    default_owner(place, opt, &err) < 0)
 		return complain(&err);
 	/* Also if the mount fails: then more than ever. */
-	if (opt->guard)
+	if (opt->guard && !opt->moves_to)
 		set_guard(place);
 	/* A working directory on the mount would be fatal (it hangs at exit),
 	 * and any other keeps a file system busy. */
@@ -265,7 +266,7 @@ mount_command(const char *source, const char *dir, struct options *opt,
 	if (!foreground) {
 		r = start_daemon(&plan, lock);
 		if (r == EXIT_SUCCESS)
-			utab_add(plan.fsname, place);
+			utab_add(plan.fsname, plan.dir);
 		return r;
 	}
 	return supervisor_run(&plan);

@@ -235,13 +235,13 @@ mount_now(struct supervisor *s)
 	const struct plan *p = s->plan;
 	int r;
 
-	r = kmount(p->opt, p->fsname, p->dir, &s->fuse, &s->err);
+	r = kmount(p->opt, p->fsname, p->at, &s->fuse, &s->err);
 	if (r < 0)
 		return r;
-	r = mountinfo_at(p->dir, &e);
+	r = mountinfo_at(p->at, &e);
 	if (r != 1 || strcmp(e.type, MOUNT_TYPE) != 0)
 		return err_set(&s->err, -EIO, "%s is not to be seen in "
-			       "/proc/self/mountinfo", p->dir);
+			       "/proc/self/mountinfo", p->at);
 	s->dev = makedev(e.major, e.minor);
 	r = control_listen(s, &e);
 	if (r < 0)
@@ -258,24 +258,34 @@ mount_is_gone(const struct supervisor *s)
 	       (p.revents & (POLLERR | POLLNVAL));
 }
 
+/* Somebody may have put another mount on top since. */
+static bool
+is_mounted_at(const struct supervisor *s, const char *dir)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+
+	return mountinfo_at(dir, &e) == 1 && strcmp(e.type, MOUNT_TYPE) == 0 &&
+	       makedev(e.major, e.minor) == s->dev;
+}
+
 static void
 unmount_now(struct supervisor *s)
 {
-	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	const char *dir = s->plan->dir;
 	int r;
 
 	if (s->fuse < 0 || mount_is_gone(s))
 		return;
-	/* Somebody may have put another mount on top since. */
-	if (mountinfo_at(s->plan->dir, &e) != 1 ||
-	    strcmp(e.type, MOUNT_TYPE) != 0)
+	/* It may not have been moved yet. */
+	if (!is_mounted_at(s, dir))
+		dir = s->plan->at;
+	if (!is_mounted_at(s, dir))
 		return;
-	r = kumount(s->plan->dir, 0);
+	r = kumount(dir, 0);
 	if (r < 0) {
 		log_warn("supervisor",
-			 "%s is busy: it goes when its last user does",
-			 s->plan->dir);
-		kumount(s->plan->dir, MNT_DETACH);
+			 "%s is busy: it goes when its last user does", dir);
+		kumount(dir, MNT_DETACH);
 	}
 	if (s->plan->opt->guard && s->live)
 		guard_clear(s->plan->dir);

@@ -14,6 +14,7 @@
 struct plan {
 	const char *source;
 	const char *dir;    /* canonical mount point */
+	const char *at;	    /* where it is mounted first; mostly dir */
 	const char *fsname; /* as mount(8) shall show it */
 	struct options *opt; /* a reload changes it */
 	bool foreground;
