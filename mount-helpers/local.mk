@@ -24,9 +24,13 @@ uninstall-hook:
 sbin_PROGRAMS += migrate-local-uploads
 migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-args.c \
+	mount-helpers/migrate-cutover.c \
 	mount-helpers/migrate-entry.c \
+	mount-helpers/migrate-follow.c \
 	mount-helpers/migrate-journal.c \
+	mount-helpers/migrate-leftover.c \
 	mount-helpers/migrate-local-uploads.c \
+	mount-helpers/migrate-mount.c mount-helpers/migrate-mount.h \
 	mount-helpers/migrate-pass.c \
 	mount-helpers/migrate-preflight.c \
 	mount-helpers/migrate-priv.h \
@@ -34,6 +38,7 @@ migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-report.c \
 	mount-helpers/migrate-source.c \
 	mount-helpers/migrate-tree.c mount-helpers/migrate-tree.h \
+	mount-helpers/migrate-undo.c \
 	mount-helpers/migrate-verify.c \
 	$(NULL)
 migrate_local_uploads_LDADD = $(LIB_FS) $(LIB_BACKENDS) $(LIBS_BACKENDS) \

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "common/nearest.h"
+#include "common/clock.h"
 #include "common/units.h"
 
 static const char usage_text[] =
@@ -20,6 +20,10 @@ static const char usage_text[] =
 	"  --merge               SOURCE has files of other hosts already\n"
 	"  --on-collision=rename carry a file whose name is taken by other content\n"
 	"                        beside it (default: list it, exit 3)\n"
+	"  --follow[=TIME]       go on carrying what changes, until a signal\n"
+	"  --cutover[=wait]      then put the share in DIR's place (wait: at Enter)\n"
+	"  --late=TIME           how long programs may hold old files open (60)\n"
+	"  --write-fstab         add the share to /etc/fstab\n"
 	"  --verify              read all of the store again and compare\n"
 	"  --report=FILE         write a report (JSON)\n"
 	"  --progress=plain|none lines for a log, or nothing\n"
@@ -68,6 +72,15 @@ set_number(const char *name, const char *v, unsigned max, unsigned *out,
 	return 0;
 }
 
+static int
+set_time(const char *name, const char *v, int64_t *out, struct err *err)
+{
+	if (units_duration(v, out) < 0)
+		return bad_value(err, name, v, "a time such as 30 or 5m is "
+					       "needed");
+	return 0;
+}
+
 /* 1: it was one of ours.  0: not. */
 static int
 own_option(struct mig_args *a, const char *arg, struct err *err)
@@ -85,6 +98,24 @@ own_option(struct mig_args *a, const char *arg, struct err *err)
 		a->verify = true;
 	} else if (strcmp(arg, "--merge") == 0) {
 		a->merge = true;
+	} else if (strcmp(arg, "--undo") == 0) {
+		a->undo = true;
+	} else if (strcmp(arg, "--write-fstab") == 0) {
+		a->write_fstab = true;
+	} else if (strcmp(arg, "--cutover") == 0) {
+		a->cutover = MIG_CUT_NOW;
+	} else if ((v = value_of(arg, "--cutover"))) {
+		if (strcmp(v, "wait") != 0)
+			return bad_value(err, "--cutover", v,
+					 "nothing or wait is needed");
+		a->cutover = MIG_CUT_WAIT;
+	} else if (strcmp(arg, "--follow") == 0) {
+		a->follow = true;
+	} else if ((v = value_of(arg, "--follow"))) {
+		a->follow = true;
+		r = set_time("--follow", v, &a->follow_ns, err);
+	} else if ((v = value_of(arg, "--late"))) {
+		r = set_time("--late", v, &a->late_ns, err);
 	} else if ((v = value_of(arg, "--on-collision"))) {
 		if (strcmp(v, "rename") != 0 && strcmp(v, "list") != 0)
 			return bad_value(err, "--on-collision", v,
@@ -172,6 +203,13 @@ parse(struct mig_args *a, int argc, char **argv, struct err *err)
 		return 0;
 	if (places != 2)
 		return err_set(err, -EINVAL, "DIR and SOURCE are needed");
+	if (a->undo && (a->cutover || a->follow || a->merge || a->dry_run))
+		return err_set(err, -EINVAL,
+			       "--undo goes with none of --cutover, --follow, "
+			       "--merge and --dry-run");
+	if (a->write_fstab && !a->cutover)
+		return err_set(err, -EINVAL,
+			       "--write-fstab is a part of --cutover");
 	a->dir = place[0];
 	a->source = place[1];
 	return 0;
@@ -183,6 +221,7 @@ mig_args_parse(struct mig_args *a, int argc, char **argv, struct err *err)
 	int r;
 
 	memset(a, 0, sizeof(*a));
+	a->late_ns = 60 * NSEC_PER_SEC;
 	r = options_init(&a->opt, err);
 	if (r < 0)
 		return r;

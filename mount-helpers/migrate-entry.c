@@ -296,8 +296,11 @@ file_entry(struct entry *e)
 		    mig_ns(now.st_ctim) != e->rec.ctime ||
 		    (uint64_t)now.st_size != e->rec.size)
 			e->rec.flags |= MIG_REC_RACY;
-		if (e->rec.flags & MIG_REC_RACY)
+		if (e->rec.flags & MIG_REC_RACY) {
 			mig_count(e->m, MIG_RETRIED, 1);
+			if (e->m->follow)
+				mig_follow_add(e->m->follow, e->path);
+		}
 		done(e);
 	} else {
 		failed(e, r);
@@ -433,6 +436,8 @@ symlink_entry(struct entry *e)
 	}
 	e->rec.hash = XXH3_128bits(target, strlen(target));
 	be_opid_new(&id);
+	mig_journal_pend(e->m->journal, e->path,
+			 &(struct mig_pending){ id, mig_target_mark(target) });
 	if (e->known && !XXH128_isEqual(e->rec.hash, e->old.hash)) {
 		if (same_target(e, e->path, e->old.hash))
 			r = be_unlink(e->m->be, &ctx, e->path, &mig_any, &id);
@@ -473,6 +478,8 @@ fifo_entry(struct entry *e)
 		return;
 	}
 	be_opid_new(&id);
+	mig_journal_pend(e->m->journal, e->path,
+			 &(struct mig_pending){ id, 0 });
 	r = be_create(e->m->be, &ctx, e->path, &a, &id, &out);
 	if (r == 0) {
 		mig_count(e->m, MIG_SPECIAL, 1);
@@ -585,6 +592,8 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 		if (e.known)
 			goto out;
 	}
+	if (!e.known)
+		mig_leftover(w, path, kind);
 	rec_of_stat(&e.rec, st);
 	switch (kind) {
 	case 'f':

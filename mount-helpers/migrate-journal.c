@@ -10,6 +10,7 @@
  *   D path                      the store has it no longer
  *   T temp | U temp             a temporary name is about to be made | is gone
  *   P opid ino path             path is about to get this content
+ *   Q path                      it did not
  *
  * Words are divided by one blank; bytes that would disturb are %XX.
  */
@@ -290,6 +291,8 @@ set_locked(struct mig_journal *j, const char *path, const struct mig_rec *r)
 	if (r->flags & MIG_REC_LINKED)
 		inode_add_locked(j, r->ino, path);
 	unpend_locked(j, path);
+	if (r->as)
+		unpend_locked(j, r->as);
 }
 
 static void
@@ -367,6 +370,11 @@ apply(struct mig_journal *j, char **w, size_t n)
 		if (n < 2)
 			return false;
 		del_locked(j, w[1]);
+		return true;
+	case 'Q':
+		if (n < 2)
+			return false;
+		unpend_locked(j, w[1]);
 		return true;
 	case 'T':
 	case 'U':
@@ -740,6 +748,19 @@ mig_journal_pend(struct mig_journal *j, const char *path,
 	pthread_mutex_unlock(&j->lock);
 }
 
+void
+mig_journal_unpend(struct mig_journal *j, const char *path)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	buf_addstr(&b, "Q");
+	add_word(&b, path);
+	append(j, &b);
+	pthread_mutex_lock(&j->lock);
+	unpend_locked(j, path);
+	pthread_mutex_unlock(&j->lock);
+}
+
 bool
 mig_journal_pending(struct mig_journal *j, const char *path,
 		    struct mig_pending *out)
@@ -752,6 +773,28 @@ mig_journal_pending(struct mig_journal *j, const char *path,
 		*out = p->p;
 	pthread_mutex_unlock(&j->lock);
 	return p != NULL;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char **
+mig_journal_pendings(struct mig_journal *j, size_t *n)
+{
+	struct pended *p, *pn;
+	char **v;
+
+	pthread_mutex_lock(&j->lock);
+	v = xcalloc(HASH_COUNT(j->pended) + 1, sizeof(*v));
+	*n = 0;
+	HASH_ITER(hh, j->pended, p, pn)
+		v[(*n)++] = xstrdup(p->path);
+	pthread_mutex_unlock(&j->lock);
+	qsort(v, *n, sizeof(*v), by_name);
+	return v;
 }
 
 char **
@@ -797,12 +840,6 @@ mig_journal_value(struct mig_journal *j, const char *name)
 	return v;
 }
 
-static int
-by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 char **
 mig_journal_paths(struct mig_journal *j, size_t *n)
 {
@@ -816,6 +853,39 @@ mig_journal_paths(struct mig_journal *j, size_t *n)
 		v[(*n)++] = xstrdup(k->path);
 	pthread_mutex_unlock(&j->lock);
 	qsort(v, *n, sizeof(*v), by_name);
+	return v;
+}
+
+char **
+mig_journal_below(struct mig_journal *j, const char *path, size_t *n)
+{
+	size_t len = strlen(path), cap = 0;
+	struct known *k, *kn;
+	char **v = NULL;
+
+	*n = 0;
+	pthread_mutex_lock(&j->lock);
+	HASH_FIND_STR(j->known, path, k);
+	/* Only a directory can have something below it. */
+	if (k && k->rec.kind != 'd') {
+		v = xcalloc(1, sizeof(*v));
+		v[(*n)++] = xstrdup(path);
+		k = NULL;
+	} else if (k) {
+		HASH_ITER(hh, j->known, k, kn) {
+			if (strncmp(k->path, path, len) != 0 ||
+			    (len && k->path[len] && k->path[len] != '/'))
+				continue;
+			if (*n == cap) {
+				cap = cap ? 2 * cap : 64;
+				v = xrealloc(v, cap, sizeof(*v));
+			}
+			v[(*n)++] = xstrdup(k->path);
+		}
+	}
+	pthread_mutex_unlock(&j->lock);
+	if (*n)
+		qsort(v, *n, sizeof(*v), by_name);
 	return v;
 }
 

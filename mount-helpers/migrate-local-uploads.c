@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 #include "fs/places.h"
 
 #define PROBE_WAIT (15 * NSEC_PER_SEC) /* for a store that is down */
+#define SMALL_LAG (3 * NSEC_PER_SEC) /* enough for the cut-over */
+#define PAUSE_MS 50
 #define PASSES_MAX 5 /* until what differs is accepted as "still changing" */
 
 struct be_ctx
@@ -60,7 +63,7 @@ open_dir(struct mig *m, struct err *err)
 		return err_set(err, -EINVAL,
 			       "/ can't become a share; name the upload "
 			       "directory");
-	if (mountinfo_at(m->dir, &e) == 1 &&
+	if (!m->a->undo && mountinfo_at(m->dir, &e) == 1 &&
 	    strncmp(e.type, "fuse.sharedfs", 13) == 0)
 		return err_set(err, -EBUSY, "%s is a share already (%s)",
 			       m->dir, e.source);
@@ -180,22 +183,69 @@ clear_temps(struct mig *m)
 
 /* --- the steps ------------------------------------------------------------- */
 
-/* Passes until one finds nothing to do. */
+/* Passes until one finds nothing to do; with events one is enough. */
 static int
 copy(struct mig *m)
 {
 	uint64_t changes = 1;
 	int r = 0;
 
-	atomic_store(&m->showing, true);
 	for (int i = 0; r == 0 && changes && i < PASSES_MAX; i++) {
 		mig_phase(m, i ? "catching up" : "copying");
 		r = mig_pass(m, &changes);
+		if (m->follow && mig_follow_events(m->follow))
+			return r < 0 ? MIG_FAILED : MIG_OK;
 	}
-	atomic_store(&m->showing, false);
 	if (r < 0)
 		return MIG_FAILED;
-	return changes ? MIG_CHANGING : MIG_OK;
+	return changes && !m->follow ? MIG_CHANGING : MIG_OK;
+}
+
+static bool
+enter_was_pressed(void)
+{
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+	char line[256];
+
+	return poll(&p, 1, 0) > 0 && read(STDIN_FILENO, line, sizeof(line)) >= 0;
+}
+
+/* Until the difference is small, and then as long as asked for. */
+static int
+keep_up(struct mig *m)
+{
+	int64_t until = m->a->follow && m->a->follow_ns ?
+				clock_mono_ns() + m->a->follow_ns : INT64_MAX;
+	bool asked = false;
+	uint64_t changes;
+	int r = 0;
+
+	mig_phase(m, "following");
+	while (r == 0 && !atomic_load(&m->stop)) {
+		size_t n;
+
+		r = mig_follow_work(m->follow, false, &changes);
+		if (clock_mono_ns() >= until)
+			break;
+		if (m->a->cutover && mig_follow_lag(m->follow, &n) < SMALL_LAG &&
+		    !m->a->follow) {
+			if (m->a->cutover == MIG_CUT_NOW)
+				return MIG_OK;
+			if (!asked)
+				mig_say(m, "ready: press Enter for the "
+					   "cut-over");
+			asked = true;
+			if (enter_was_pressed())
+				return MIG_OK;
+		}
+		poll(NULL, 0, PAUSE_MS);
+	}
+	for (int i = 0; r == 0 && i < PASSES_MAX; i++) {
+		r = mig_follow_work(m->follow, true, &changes);
+		if (r == 0 && changes == 0)
+			return MIG_OK;
+	}
+	return r < 0 ? MIG_FAILED : MIG_CHANGING;
 }
 
 static int
@@ -214,6 +264,38 @@ result(struct mig *m, int code)
 }
 
 static int
+finish(struct mig *m, int code)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+
+	code = result(m, code);
+	mig_report_stop(m);
+	mig_report_print(m);
+	if (m->a->report && mig_report_write(m, m->a->report, code, &err) < 0)
+		return complain(&err, code ? code : MIG_FAILED);
+	return code;
+}
+
+static int
+undo(struct mig *m)
+{
+	atomic_store(&m->showing, true);
+	return finish(m, mig_undo(m));
+}
+
+/* Only if everything is in the share that it can have. */
+static int
+cut_over(struct mig *m)
+{
+	if (mig_listed(m, MIG_NOT_CARRIED) || mig_listed(m, MIG_COLLISION)) {
+		mig_say(m, "no cut-over: not everything is in the share (see "
+			   "the list)");
+		return MIG_NOT_ALL;
+	}
+	return mig_cutover(m);
+}
+
+static int
 run(struct mig *m)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
@@ -226,7 +308,10 @@ run(struct mig *m)
 		return complain(&err, atomic_load(&m->signal) ?
 					      128 + atomic_load(&m->signal) :
 					      MIG_USAGE);
-	if (mig_preflight(m, &err) != 0) {
+	if (m->a->undo)
+		return undo(m);
+	if ((m->a->cutover && mig_cutover_check(m, &err) < 0) ||
+	    mig_preflight(m, &err) != 0) {
 		code = atomic_load(&m->signal) ? 128 + atomic_load(&m->signal) :
 						 MIG_USAGE;
 		return complain(&err, code);
@@ -234,18 +319,19 @@ run(struct mig *m)
 	if (m->a->dry_run)
 		return MIG_OK;
 	clear_temps(m);
+	if (m->a->follow || m->a->cutover)
+		m->follow = mig_follow_start(m);
+	atomic_store(&m->showing, true);
 	code = copy(m);
+	if (m->follow && code == MIG_OK)
+		code = keep_up(m);
+	if (m->a->cutover && code == MIG_OK)
+		code = cut_over(m);
 	if (m->a->verify && !atomic_load(&m->stop)) {
 		mig_phase(m, "verifying");
 		mig_verify(m);
 	}
-	code = result(m, code);
-	mig_report_stop(m);
-	mig_report_print(m);
-	if (m->a->report &&
-	    mig_report_write(m, m->a->report, code, &err) < 0)
-		return complain(&err, code ? code : MIG_FAILED);
-	return code;
+	return finish(m, code);
 }
 
 int
@@ -282,6 +368,7 @@ main(int argc, char **argv)
 	mig_report_start(&m);
 	code = run(&m);
 	mig_report_stop(&m);
+	mig_follow_stop(m.follow);
 	mig_journal_close(m.journal);
 	mig_report_free(m.report);
 	backend_free(m.be);

@@ -43,6 +43,7 @@ struct pass {
 	unsigned scanning, scanners_max;
 	size_t busy; /* tasks that run */
 	struct seen *seen;
+	bool whole; /* from the root: it counts, and finds what has gone */
 	bool incomplete; /* not all was read: nothing may be removed */
 };
 
@@ -102,6 +103,15 @@ add_seen(struct pass *p, const char *path)
 }
 
 static void
+done_file(struct pass *p, const struct stat *st)
+{
+	if (!p->whole)
+		return;
+	mig_count(p->m, MIG_DONE_FILES, 1);
+	mig_count(p->m, MIG_DONE_BYTES, st->st_size);
+}
+
+static void
 was_incomplete(struct pass *p)
 {
 	pthread_mutex_lock(&p->lock);
@@ -130,14 +140,11 @@ scan_entry(struct pass *p, const char *dir, int fd, const char *name)
 			 "another file system is mounted there");
 		return;
 	}
-	if (S_ISREG(st.st_mode)) {
-		mig_count(p->m, MIG_DONE_FILES, 1);
-		if (mig_journal_get(p->m->journal, path, &rec) &&
-		    mig_entry_same(&rec, &st)) {
-			mig_count(p->m, MIG_DONE_BYTES, st.st_size);
-			return;
-		}
-		mig_count(p->m, MIG_DONE_FILES, -1);
+	if (S_ISREG(st.st_mode) &&
+	    mig_journal_get(p->m->journal, path, &rec) &&
+	    mig_entry_same(&rec, &st)) {
+		done_file(p, &st);
+		return;
 	}
 	add_task(p, steal_ptr(&path), &st);
 }
@@ -188,8 +195,7 @@ run_task(struct pass *p, struct mig_worker *w, struct task *t)
 		else
 			was_incomplete(p);
 	} else if (S_ISREG(t->st.st_mode)) {
-		mig_count(p->m, MIG_DONE_FILES, 1);
-		mig_count(p->m, MIG_DONE_BYTES, t->st.st_size);
+		done_file(p, &t->st);
 	}
 }
 
@@ -275,6 +281,16 @@ tidy(struct pass *p)
 
 	if (mig_worker_init(&w, p->m) < 0)
 		return;
+	paths = mig_journal_pendings(p->m->journal, &n);
+	while (n--) {
+		struct stat st;
+
+		if (!p->incomplete && !atomic_load(&p->m->stop) &&
+		    mig_source_stat(p->m, paths[n], &st) == -ENOENT)
+			mig_leftover(&w, paths[n], '\0');
+		free(paths[n]);
+	}
+	free(paths);
 	paths = mig_journal_paths(p->m->journal, &n);
 	while (n--) {
 		struct seen *s;
@@ -307,41 +323,147 @@ activity(struct mig *m)
 	return n;
 }
 
-int
-mig_pass(struct mig *m, uint64_t *changes)
+static void
+begin(struct pass *p, struct mig *m)
 {
-	struct pass p = { .m = m, .scanners_max = m->jobs > 2 ? m->jobs / 2 : 1 };
-	uint64_t before = activity(m);
-	struct task *t = xcalloc(1, sizeof(*t));
-	struct seen *s, *next;
+	p->m = m;
+	p->scanners_max = m->jobs > 2 ? m->jobs / 2 : 1;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->changed, NULL);
+}
 
-	mig_count(m, MIG_DONE_FILES, -(int64_t)mig_counted(m, MIG_DONE_FILES));
-	mig_count(m, MIG_DONE_BYTES, -(int64_t)mig_counted(m, MIG_DONE_BYTES));
-	pthread_mutex_init(&p.lock, NULL);
-	pthread_cond_init(&p.changed, NULL);
-	t->path = xstrdup("");
-	if (mig_source_stat(m, "", &t->st) < 0) {
-		mig_fatal(m, -errno, "%s: %s", m->dir, strerror(errno));
+static int
+end(struct pass *p)
+{
+	struct mig *m = p->m;
+	struct seen *s, *next;
+	struct task *t;
+
+	while ((t = pop_locked(&p->files)) || (t = pop_locked(&p->dirs)))
 		task_free(t);
-	} else {
-		push_locked(&p.dirs, t);
-		run_workers(&p);
-	}
-	tidy(&p);
-	while ((t = pop_locked(&p.files)) || (t = pop_locked(&p.dirs)))
-		task_free(t);
-	HASH_ITER(hh, p.seen, s, next) {
-		HASH_DEL(p.seen, s);
+	HASH_ITER(hh, p->seen, s, next) {
+		HASH_DEL(p->seen, s);
 		free(s->path);
 		free(s);
 	}
-	pthread_mutex_destroy(&p.lock);
-	pthread_cond_destroy(&p.changed);
-	*changes = activity(m) - before;
+	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->changed);
 	if (mig_journal_sync(m->journal) < 0)
 		mig_fatal(m, -EIO, "the journal in %s can't be written",
 			  mig_journal_dir(m->journal));
 	return atomic_load(&m->fatal) ? -atomic_load(&m->fatal) :
 	       atomic_load(&m->stop)  ? -EINTR :
 					0;
+}
+
+int
+mig_pass(struct mig *m, uint64_t *changes)
+{
+	struct pass p = { .whole = true };
+	uint64_t before = activity(m);
+	struct stat st;
+	int r;
+
+	begin(&p, m);
+	mig_count(m, MIG_DONE_FILES, -(int64_t)mig_counted(m, MIG_DONE_FILES));
+	mig_count(m, MIG_DONE_BYTES, -(int64_t)mig_counted(m, MIG_DONE_BYTES));
+	r = mig_source_stat(m, "", &st);
+	if (r < 0) {
+		mig_fatal(m, r, "%s: %s", m->dir, strerror(-r));
+	} else {
+		add_task(&p, xstrdup(""), &st);
+		run_workers(&p);
+	}
+	tidy(&p);
+	*changes = activity(m) - before;
+	return end(&p);
+}
+
+/* --- some names ------------------------------------------------------------ */
+
+/* Directories on the way that the store may not have yet. */
+static void
+make_parents(struct mig_worker *w, const char *path)
+{
+	_cleanup_free_ char *up = xstrdup(path);
+
+	for (char *slash = up; (slash = strchr(slash, '/')); slash++) {
+		_cleanup_rec_ struct mig_rec rec = { 0 };
+		struct stat st;
+
+		*slash = '\0';
+		if (!mig_journal_get(w->m->journal, up, &rec) &&
+		    mig_source_stat(w->m, up, &st) == 0)
+			mig_entry(w, up, &st);
+		*slash = '/';
+	}
+}
+
+/* path, and all that was below it. */
+static void
+gone(struct mig_worker *w, const char *path)
+{
+	size_t n;
+	char **below = mig_journal_below(w->m->journal, path, &n);
+
+	while (n--) {
+		if (!atomic_load(&w->m->stop))
+			mig_entry_gone(w, below[n]);
+		free(below[n]);
+	}
+	free(below);
+}
+
+static void
+parent_time(struct mig_worker *w, const char *path)
+{
+	_cleanup_free_ char *dir = path_dir(path);
+
+	mig_entry_dir_time(w, dir);
+}
+
+int
+mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes)
+{
+	uint64_t before = activity(m);
+	struct pass p = { 0 };
+	struct mig_worker w;
+
+	begin(&p, m);
+	if (mig_worker_init(&w, m) < 0) {
+		mig_fatal(m, -ENOMEM, "no memory for a worker");
+		return end(&p);
+	}
+	for (size_t i = 0; i < n && !atomic_load(&m->stop); i++) {
+		struct stat st;
+		int r = mig_source_stat(m, paths[i], &st);
+		struct task *t;
+
+		if (r < 0)
+			continue;
+		if (st.st_dev != m->dev)
+			continue;
+		make_parents(&w, paths[i]);
+		t = xcalloc(1, sizeof(*t));
+		t->path = xstrdup(paths[i]);
+		t->st = st;
+		/* Nobody takes any yet: no limit. */
+		push_locked(S_ISDIR(st.st_mode) ? &p.dirs : &p.files, t);
+		p.nfiles += !S_ISDIR(st.st_mode);
+	}
+	if (p.files || p.dirs)
+		run_workers(&p);
+	/* Last: what was renamed is in the store under both names first. */
+	for (size_t i = 0; i < n && !atomic_load(&m->stop); i++) {
+		struct stat st;
+		int r = mig_source_stat(m, paths[i], &st);
+
+		if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+			gone(&w, paths[i]);
+		if (!atomic_load(&m->stop))
+			parent_time(&w, paths[i]);
+	}
+	mig_worker_release(&w);
+	*changes = activity(m) - before;
+	return end(&p);
 }

@@ -187,6 +187,7 @@ sample(struct mig *m, size_t size, int64_t *ns, struct err *err)
 	be_opid_new(&c.opid);
 	path = xasprintf(MIG_TEMP_PREFIX "%.16s", c.opid.s);
 	c.path = path;
+	mig_journal_temp(m->journal, path, true);
 	r = be_commit(m->be, &ctx, &c, &out);
 	*ns = clock_mono_ns() - began;
 	if (r == 0) {
@@ -195,6 +196,7 @@ sample(struct mig *m, size_t size, int64_t *ns, struct err *err)
 	}
 	if (r < 0)
 		return err_prefix(err, "%s takes no files", m->a->source);
+	mig_journal_temp(m->journal, path, false);
 	return 0;
 }
 

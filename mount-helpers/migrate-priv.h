@@ -8,7 +8,9 @@
  *   journal   migrate-journal.c         what is in the store already
  *   put       migrate-put.c             one file's bytes into the store
  *   entry     migrate-entry.c           one name of any kind; removals
+ *   leftover  migrate-leftover.c        what a killed run left half done
  *   pass      migrate-pass.c            the whole tree, by a pool of threads
+ *   follow    migrate-follow.c          what changes meanwhile
  *   preflight migrate-preflight.c       what is known before anything is sent
  *   verify    migrate-verify.c          reads the store again and compares
  *   report    migrate-report.c          progress, lists, JSON
@@ -56,10 +58,17 @@ enum {
 
 enum mig_progress { MIG_PROGRESS_AUTO, MIG_PROGRESS_PLAIN, MIG_PROGRESS_NONE };
 
+enum mig_cutover { MIG_CUT_NO, MIG_CUT_NOW, MIG_CUT_WAIT };
+
 struct mig_args {
 	const char *dir, *source;
 	bool help, version;
 	bool dry_run, verify, merge, collision_rename;
+	enum mig_cutover cutover;
+	bool undo, write_fstab;
+	bool follow;
+	int64_t follow_ns; /* 0: until a signal */
+	int64_t late_ns;   /* how long late writers are waited for */
 	const char *report, *state;
 	enum mig_progress progress;
 	unsigned jobs; /* 0: by the store */
@@ -74,6 +83,7 @@ const char *mig_args_usage(void);
 
 struct mig_journal;
 struct mig_report;
+struct mig_follow;
 
 struct mig {
 	struct mig_args *a;
@@ -85,9 +95,13 @@ struct mig {
 	struct idmap uids, gids;
 	struct mig_journal *journal;
 	struct mig_report *report;
+	struct mig_follow *follow; /* NULL: nobody notes changes */
 	unsigned jobs;
 	bool root_ours; /* the share was empty: its root gets DIR's attributes */
 	char host[65];
+	/* Of the cut-over or its undo: how long a writer below DIR may have
+	 * waited, and how long DIR was an empty directory meanwhile. */
+	int64_t gap_ns, bare_ns;
 	/* Inodes with several names that a thread works on. */
 	pthread_mutex_t inodes_lock;
 	pthread_cond_t inodes_freed;
@@ -175,8 +189,10 @@ void mig_journal_temp(struct mig_journal *j, const char *temp, bool there);
 /* path is about to get new content; put and del end that. */
 void mig_journal_pend(struct mig_journal *j, const char *path,
 		      const struct mig_pending *p);
+void mig_journal_unpend(struct mig_journal *j, const char *path);
 bool mig_journal_pending(struct mig_journal *j, const char *path,
 			 struct mig_pending *out);
+char **mig_journal_pendings(struct mig_journal *j, size_t *n);
 /* Temporary names that a run that was killed may have left. */
 char **mig_journal_temps(struct mig_journal *j, size_t *n);
 /* A word that outlives the run, such as "root"; NULL: not set. */
@@ -186,6 +202,8 @@ char *mig_journal_value(struct mig_journal *j, const char *name);
 /* Each path, sorted; the array and its strings are the caller's. */
 char **mig_journal_paths(struct mig_journal *j, size_t *n);
 size_t mig_journal_count(struct mig_journal *j);
+/* path, if it is known, and those below it. */
+char **mig_journal_below(struct mig_journal *j, const char *path, size_t *n);
 /* Another name of the same inode that was carried; the caller's, or NULL. */
 char *mig_journal_same_inode(struct mig_journal *j, const char *path,
 			     uint64_t ino);
@@ -230,11 +248,44 @@ bool mig_entry_same(const struct mig_rec *r, const struct stat *st);
 /* The time of a directory, after all was put into it. */
 void mig_entry_dir_time(struct mig_worker *w, const char *path);
 
+/* What the last run left half done at path, if it is no `kind` ('\0': the source
+ * has nothing there), goes. */
+void mig_leftover(struct mig_worker *w, const char *path, char kind);
+/* A symlink's mig_pending.ino. */
+uint64_t mig_target_mark(const char *target);
+
 /* --- pass ------------------------------------------------------------------ */
 
 /* Carries everything that differs; removes from the store what we put there
  * and the source no longer has.  *changes: what it had to do. */
 int mig_pass(struct mig *m, uint64_t *changes);
+
+/* The same for these names alone and what is below them. */
+int mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes);
+
+/* --- follow ---------------------------------------------------------------- */
+
+/* Notes what changes below DIR from now on: by fanotify where that is allowed,
+ * else by looking at everything again. */
+struct mig_follow *mig_follow_start(struct mig *m);
+void mig_follow_stop(struct mig_follow *f); /* NULL is fine */
+bool mig_follow_events(const struct mig_follow *f); /* not by looking */
+void mig_follow_add(struct mig_follow *f, const char *path);
+/* Carries what changed and is quiet since a moment; all: whatever there is,
+ * with every event up to now. */
+int mig_follow_work(struct mig_follow *f, bool all, uint64_t *changes);
+/* Age of the oldest change that is not in the store, and how many. */
+int64_t mig_follow_lag(struct mig_follow *f, size_t *n);
+
+/* --- cut-over -------------------------------------------------------------- */
+
+/* Before anything is sent: can DIR be replaced at all? */
+int mig_cutover_check(struct mig *m, struct err *err);
+/* Replaces DIR by the mounted share; what changed until then is carried over.
+ * An exit code; words are said.  On failure DIR is what it was. */
+int mig_cutover(struct mig *m);
+/* Brings back what changed in the share, and puts the old tree in its place. */
+int mig_undo(struct mig *m);
 
 /* --- preflight ------------------------------------------------------------- */
 

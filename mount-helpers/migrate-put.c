@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 
@@ -302,6 +303,8 @@ struct put {
 	struct be_attr attr;
 	struct mig_rec *rec;
 	bool had_xattrs;
+	bool left; /* the last run was killed while it put path */
+	struct mig_pending pend; /* what it noted then */
 	struct err *err;
 };
 
@@ -415,49 +418,13 @@ put_by_rename(struct put *p, const struct be_ver *was, struct be_attr *out)
 		r = was ? publish_over(p, temp, was, out)
 			: publish_new(p, temp, out);
 	}
-	if (r < 0)
+	if (r < 0) {
 		drop_temp(p->m, temp);
-	else
+		if (r == -EEXIST || r == -ESTALE)
+			mig_journal_unpend(p->m->journal, p->path);
+	} else {
 		mig_journal_temp(p->m->journal, temp, false);
-	return r;
-}
-
-/* Under its own name, with a condition. */
-static int
-put_direct(struct put *p, const struct be_ver *was, struct be_attr *out)
-{
-	struct be_cond cond = { .pre = was ? BE_MATCH : BE_ABSENT };
-	struct mig_pending pend = { 0 };
-	unsigned attempt = 0;
-	int r;
-
-	if (was)
-		cond.ver = *was;
-	/* The last run may have sent it already. */
-	if (mig_journal_pending(p->m->journal, p->path, &pend) && pend.opid.s[0])
-		attempt = 1;
-	else
-		be_opid_new(&pend.opid);
-	if (was && p->m->be->caps.stable_ino)
-		pend.ino = p->rec->store_ino;
-	mig_journal_pend(p->m->journal, p->path, &pend);
-	r = commit(p, p->path, &cond, &pend.opid, attempt, out);
-	if (r == 0 && attempt && p->m->be->caps.part_size &&
-	    p->c.size > p->m->be->caps.part_size) {
-		/* Ours; but a large one was not compared. */
-		XXH128_hash_t there;
-
-		r = mig_store_hash(p->m, p->path, out, &there, p->err);
-		if (r == 0 && !XXH128_isEqual(there, p->c.hash)) {
-			cond = (struct be_cond){ BE_MATCH, out->ver };
-			be_opid_new(&pend.opid);
-			mig_journal_pend(p->m->journal, p->path, &pend);
-			r = commit(p, p->path, &cond, &pend.opid, 0, out);
-		}
 	}
-	if (r == 0)
-		copy_xattrs(p->m, p->path, p->path, p->fd, p->had_xattrs,
-			    p->rec, out);
 	return r;
 }
 
@@ -467,15 +434,14 @@ static int
 left_by_last_run(struct put *p, struct be_attr *now)
 {
 	struct be_ctx ctx = mig_ctx(p->m, p->err);
-	struct mig_pending pend;
 	int r;
 
-	if (!mig_journal_pending(p->m->journal, p->path, &pend))
+	if (!p->left || !p->m->be->caps.random_write)
 		return 0;
 	r = be_getattr(p->m->be, &ctx, p->path, BE_HINT_FILE, now);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	return S_ISREG(now->mode) && pend.ino && now->ino == pend.ino;
+	return S_ISREG(now->mode) && p->pend.ino && now->ino == p->pend.ino;
 }
 
 static int
@@ -489,6 +455,59 @@ set_attributes(struct put *p, const struct be_ver *was, struct be_attr *out)
 	be_opid_new(&id);
 	r = be_setattr(p->m->be, &ctx, p->path, &cond, &id, SET_ALL, &p->attr,
 		       out);
+	if (r == 0)
+		copy_xattrs(p->m, p->path, p->path, p->fd, p->had_xattrs,
+			    p->rec, out);
+	return r;
+}
+
+static bool
+same_attributes(const struct put *p, const struct be_attr *now)
+{
+	return (now->mode & 01777) == (p->attr.mode & 01777) &&
+	       now->uid == p->attr.uid && now->gid == p->attr.gid &&
+	       timespec_equal(now->mtime, p->attr.mtime);
+}
+
+/* Under its own name, with a condition. */
+static int
+put_direct(struct put *p, const struct be_ver *was, struct be_attr *out)
+{
+	struct be_cond cond = { .pre = was ? BE_MATCH : BE_ABSENT };
+	struct mig_pending pend = p->pend;
+	/* The last run may have sent it already. */
+	unsigned attempt = p->left ? 1 : 0;
+	int r;
+
+	if (was)
+		cond.ver = *was;
+	if (!p->left)
+		be_opid_new(&pend.opid);
+	if (p->m->be->caps.random_write)
+		pend.ino = p->rec->store_ino;
+	mig_journal_pend(p->m->journal, p->path, &pend);
+	r = commit(p, p->path, &cond, &pend.opid, attempt, out);
+	if (r == -ESTALE || r == -EEXIST)
+		mig_journal_unpend(p->m->journal, p->path);
+	if (r == 0 && attempt && p->m->be->caps.part_size &&
+	    p->c.size > p->m->be->caps.part_size) {
+		/* Ours; but a large one was not compared. */
+		XXH128_hash_t there;
+
+		r = mig_store_hash(p->m, p->path, out, &there, p->err);
+		if (r == 0 && !XXH128_isEqual(there, p->c.hash)) {
+			cond = (struct be_cond){ BE_MATCH, out->ver };
+			be_opid_new(&pend.opid);
+			mig_journal_pend(p->m->journal, p->path, &pend);
+			r = commit(p, p->path, &cond, &pend.opid, 0, out);
+		}
+	}
+	/* The same bytes as the last run's, but perhaps not the same owner. */
+	if (r == 0 && attempt && !same_attributes(p, out)) {
+		const struct be_ver ver = out->ver;
+
+		return set_attributes(p, &ver, out);
+	}
 	if (r == 0)
 		copy_xattrs(p->m, p->path, p->path, p->fd, p->had_xattrs,
 			    p->rec, out);
@@ -562,6 +581,7 @@ mig_put(struct mig_worker *w, const char *path, int fd, const struct stat *st,
 	uint64_t attrs = 0;
 	int r = read_content(w, fd, st, &p.c);
 
+	p.left = mig_journal_pending(w->m->journal, path, &p.pend);
 	if (r < 0)
 		return err_set(err, r, "reading it: %s", strerror(-r));
 	rec->hash = p.c.hash;

@@ -346,6 +346,13 @@ progress_locked(struct mig_report *r, struct buf *b)
 		buf_addstr(b, ", left ");
 		add_time(b, left_b > left_f ? left_b : left_f);
 	}
+	if (r->m->follow) {
+		size_t n;
+		int64_t lag = mig_follow_lag(r->m->follow, &n);
+
+		buf_addf(b, ", lag %.1f s (%zu names)",
+			 (double)lag / NSEC_PER_SEC, n);
+	}
 	if (errors)
 		buf_addf(b, ", %zu errors", errors);
 }
@@ -400,10 +407,10 @@ report_thread(void *arg)
 			atomic_store(&r->m->stop, 1);
 			continue;
 		}
-		if (atomic_load(&r->m->showing))
-			show(r, false);
-		if (++ticks % 4 == 0 && r->m->journal &&
-		    mig_journal_sync(r->m->journal) < 0)
+		if (!atomic_load(&r->m->showing))
+			continue;
+		show(r, false);
+		if (++ticks % 4 == 0 && mig_journal_sync(r->m->journal) < 0)
 			mig_fatal(r->m, -EIO,
 				  "the journal can't be written: is its disk "
 				  "full?");
@@ -547,6 +554,14 @@ mig_report_write(struct mig *m, const char *file, int exit_code,
 							   p, "why", w));
 		}
 		json_object_set_new(o, list_keys[l], a);
+	}
+	if (r->m->gap_ns) {
+		json_object_set_new(o, "gap_seconds",
+				    json_real((double)r->m->gap_ns /
+					      NSEC_PER_SEC));
+		json_object_set_new(o, "bare_seconds",
+				    json_real((double)r->m->bare_ns /
+					      NSEC_PER_SEC));
 	}
 	if (r->fatal) {
 		_cleanup_free_ char *w = mig_printable(r->fatal);

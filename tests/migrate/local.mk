@@ -1,5 +1,8 @@
 shell_tests += \
 	tests/migrate/bad-input.sh \
 	tests/migrate/bulk.sh \
+	tests/migrate/collide.sh \
+	tests/migrate/kill.sh \
+	tests/migrate/live.sh \
 	$(NULL)
-EXTRA_DIST += tests/migrate/tree.sh
+EXTRA_DIST += tests/migrate/tree.sh tests/migrate/writer.py

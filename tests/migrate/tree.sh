@@ -90,3 +90,38 @@ socket.socket(socket.AF_UNIX).bind("socket")' "$1"
 	mknod "$1/device" c 1 3
 	echo latin1 >"$1/$(printf 'na\357ve')"
 }
+
+# start_writer DIR: an application; $writer is its process.
+start_writer()
+{
+	rm -rf "$work/control"
+	mkdir -p "$work/control"
+	python3 "$srcdir/tests/migrate/writer.py" "$1" "$work/control" 5 &
+	writer=$!
+	test_pids="$test_pids $writer"
+	wait_until 30 "the writer's first files" test -e "$1/writer-5/d3"
+}
+
+stop_writer()
+{
+	: >"$work/control/stop"
+	wait "$writer"
+	[ ! -e "$work/control/failed" ] || fail "the application got an error"
+}
+
+# as_written DIR: the writer's files are there, just as it wrote them.
+as_written()
+{
+	(cd "$1" && find writer-5 -type f | LC_ALL=C sort | python3 -c '
+import hashlib, os, sys
+for p in sys.stdin.read().splitlines():
+    b = open(p, "rb").read()
+    print("%o %d %s %s" % (os.stat(p).st_mode & 0o7777, len(b),
+                           hashlib.sha256(b).hexdigest(), p))') |
+		LC_ALL=C sort -k 4 >"$work/have"
+	LC_ALL=C sort -k 4 "$work/control/model" >"$work/model"
+	diff "$work/model" "$work/have" >"$work/diff.out" || {
+		head -n 20 "$work/diff.out" >&2
+		fail "$1 is not what the application wrote"
+	}
+}
