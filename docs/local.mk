@@ -1,5 +1,6 @@
 dist_man_MANS += \
 	docs/migrate-local-uploads.8 \
+	docs/docker-volume-sharedfs.8 \
 	docs/mount.sharedfs.8 \
 	docs/sharedfs.8 \
 	$(NULL)

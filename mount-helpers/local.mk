@@ -43,3 +43,33 @@ migrate_local_uploads_SOURCES = \
 	$(NULL)
 migrate_local_uploads_LDADD = $(LIB_FS) $(LIB_BACKENDS) $(LIBS_BACKENDS) \
 	$(MOUNT_LIBS)
+
+# Units.  systemd looks below the prefixes /usr and /usr/local.
+systemdunitdir = $(prefix)/lib/systemd/system
+dist_systemdunit_DATA = mount-helpers/systemd/docker-volume-sharedfs.socket
+nodist_systemdunit_DATA = \
+	mount-helpers/systemd/docker-volume-sharedfs.service \
+	mount-helpers/systemd/sharedfs@.service \
+	$(NULL)
+EXTRA_DIST += \
+	mount-helpers/systemd/docker-volume-sharedfs.service.in \
+	mount-helpers/systemd/sharedfs@.service.in \
+	$(NULL)
+CLEANFILES += $(nodist_systemdunit_DATA)
+$(nodist_systemdunit_DATA): %: %.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && sed \
+		-e 's|@bindir[@]|$(bindir)|g' -e 's|@sbindir[@]|$(sbindir)|g' \
+		'$(srcdir)/$@.in' >$@.tmp && mv $@.tmp $@
+
+# Docker's volume plugin.
+sbin_PROGRAMS += docker-volume-sharedfs
+docker_volume_sharedfs_SOURCES = \
+	mount-helpers/docker-volume-sharedfs.c \
+	mount-helpers/volume-set.c mount-helpers/volume-set.h \
+	mount-helpers/volume-share.c mount-helpers/volume-share.h \
+	$(NULL)
+docker_volume_sharedfs_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DMOUNTHELPERDIR=\"$(mounthelperdir)\"
+docker_volume_sharedfs_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS)
+docker_volume_sharedfs_LDADD = $(LIB_COMMON) $(LIBS_COMMON) \
+	$(MICROHTTPD_LIBS) $(MOUNT_LIBS)

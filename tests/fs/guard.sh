@@ -15,7 +15,7 @@ if touch "$D/x" 2>/dev/null; then
 fi
 chattr -i "$D"
 # Its own clean-up could not remove the directory.
-trap 'chattr -i "$D" 2>/dev/null; cleanup' EXIT
+trap 'code=$?; set +e; chattr -i "$D" 2>/dev/null; (exit $code); cleanup' EXIT
 
 is_bare()
 {

@@ -22,6 +22,8 @@ shell_tests += \
 	tests/fs/reload.sh \
 	tests/fs/unsent.sh \
 	tests/fs/user.sh \
+	tests/fs/volume-docker.sh \
+	tests/fs/volume-plugin.sh \
 	$(NULL)
 
 EXTRA_DIST += tests/fs/kill-points.py

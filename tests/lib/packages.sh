@@ -7,9 +7,10 @@ set -eu
 
 build="autoconf automake pkg-config gcc make libc6-dev libfuse3-dev fuse3
 	libcurl4-openssl-dev libssl-dev libxxhash-dev libexpat1-dev
-	libjansson-dev libmount-dev uthash-dev ca-certificates"
+	libjansson-dev libmicrohttpd-dev libmount-dev uthash-dev
+	ca-certificates"
 # Servers and clients to test against, tools to test with.
-test="libcmocka-dev libmicrohttpd-dev radosgw ceph-mon ceph-osd ceph-common
+test="libcmocka-dev radosgw ceph-mon ceph-osd ceph-common
 	s3fs rclone nginx-light python3 curl openssl procps
 	git sqlite3 unzip zip rsync fio attr acl strace
 	valgrind clang llvm xz-utils mandoc"

@@ -24,10 +24,15 @@ in_dest install
 (cd "$work/dest/p" && find . ! -type d | LC_ALL=C sort) >"$work/list"
 cat >"$work/want" <<'EOF'
 ./bin/sharedfs
+./lib/systemd/system/docker-volume-sharedfs.service
+./lib/systemd/system/docker-volume-sharedfs.socket
+./lib/systemd/system/sharedfs@.service
+./sbin/docker-volume-sharedfs
 ./sbin/migrate-local-uploads
 ./sbin/mount.fuse.sharedfs
 ./sbin/mount.sharedfs
 ./sbin/umount.fuse.sharedfs
+./share/man/man8/docker-volume-sharedfs.8
 ./share/man/man8/migrate-local-uploads.8
 ./share/man/man8/mount.sharedfs.8
 ./share/man/man8/sharedfs.8
