@@ -15,5 +15,6 @@ EXTRA_DIST += \
 	examples/docker.service.d-sharedfs.conf \
 	examples/fstab \
 	examples/sharedfs-health.service \
+	examples/sharedfs-health.timer \
 	examples/sharedfs.conf \
 	$(NULL)

@@ -37,6 +37,7 @@ libfs_a_SOURCES = \
 	fs/reload.c fs/reload.h \
 	fs/reply.c fs/reply.h \
 	fs/request.c fs/request.h \
+	fs/sdnotify.c fs/sdnotify.h \
 	fs/session.c fs/session.h \
 	fs/supervisor.c fs/supervisor.h \
 	fs/table.c fs/table.h fs/table-priv.h \

@@ -31,6 +31,7 @@
 #include "fs/logging.h"
 #include "fs/options-priv.h"
 #include "fs/places.h"
+#include "fs/sdnotify.h"
 #include "fs/table.h"
 #include "fs/worker.h"
 
@@ -60,6 +61,7 @@ struct supervisor {
 	unsigned workers; /* started so far */
 	unsigned tries_after_end;
 	int64_t started, backoff, restart_at;
+	int64_t watchdog, watchdog_at; /* systemd's period, 0: none */
 	bool stopping; /* somebody wants the end */
 	bool failed;   /* something was left unsent, or it never came up */
 	bool done;
@@ -313,6 +315,7 @@ on_message(struct supervisor *s, const struct link_msg *m)
 			kmount_set_readahead(s->dev, READAHEAD);
 			log_info("supervisor", "%s is mounted on %s",
 				 s->plan->source, s->plan->dir);
+			sdnotify("READY=1");
 		} else {
 			log_warn("supervisor", "worker %d goes on with %s",
 				 (int)s->pid, s->plan->dir);
@@ -380,6 +383,7 @@ on_signal(struct supervisor *s)
 	if (s->stopping)
 		return; /* what is unsent is being sent; be patient */
 	s->stopping = true;
+	sdnotify("STOPPING=1");
 	log_info("supervisor", "ending %s", s->plan->dir);
 	if (s->pid)
 		link_send(s->link, LINK_DRAIN, NULL, -1, -1);
@@ -457,12 +461,25 @@ on_exit_of_worker(struct supervisor *s, int status, struct link_msg *m)
 static int
 wait_ms(const struct supervisor *s)
 {
-	int64_t left;
+	int64_t now = clock_mono_ns(), left = INT64_MAX;
 
-	if (s->pid)
+	if (!s->pid)
+		left = s->restart_at - now;
+	if (s->watchdog && s->watchdog_at - now < left)
+		left = s->watchdog_at - now;
+	if (left == INT64_MAX)
 		return -1;
-	left = s->restart_at - clock_mono_ns();
 	return left <= 0 ? 0 : left / NSEC_PER_MSEC + 1;
+}
+
+/* systemd ends and restarts a supervisor that does not come round any more. */
+static void
+feed_watchdog(struct supervisor *s)
+{
+	if (!s->watchdog || clock_mono_ns() < s->watchdog_at)
+		return;
+	sdnotify("WATCHDOG=1");
+	s->watchdog_at = clock_mono_ns() + s->watchdog;
 }
 
 static void
@@ -491,7 +508,8 @@ loop(struct supervisor *s)
 			on_signal(s);
 		if (s->pid && waitpid(s->pid, &status, WNOHANG) == s->pid)
 			on_exit_of_worker(s, status, m);
-		if (!s->done && !s->pid && wait_ms(s) == 0) {
+		feed_watchdog(s);
+		if (!s->done && !s->pid && s->restart_at <= clock_mono_ns()) {
 			if (worker_start(s) < 0) {
 				log_error("supervisor", "%s",
 					  err_words(&s->err));
@@ -522,6 +540,7 @@ set_up(struct supervisor *s)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	s->watchdog = s->plan->foreground ? sdnotify_period() : 0;
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->signals < 0)
 		return err_set(&s->err, -errno, "signalfd: %s",

@@ -21,6 +21,7 @@ shell_tests += \
 	tests/fs/passthrough.sh \
 	tests/fs/reload.sh \
 	tests/fs/unsent.sh \
+	tests/fs/systemd.sh \
 	tests/fs/user.sh \
 	tests/fs/volume-docker.sh \
 	tests/fs/volume-plugin.sh \
