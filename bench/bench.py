@@ -86,6 +86,8 @@ class Bench:
         self.before_mounting()
         for fs in self.all:
             fs.mount()
+            for i in range(16):
+                os.makedirs("%s/%d" % (fs.dir, i), exist_ok=True)
             for i in range(FILES):
                 shutil.copyfile(self.work + "/small", "%s/f-%d" % (fs.dir, i))
         self.floor = Floor(self, self.plain)
@@ -178,13 +180,17 @@ class Bench:
 
     def creates(self, fs, r):
         s = self.args.seconds
-        for writers in 1, 16:
+        for what, writers, more in (
+                ("1 writer", 1, []), ("16 writers", 16, ["dirs"]),
+                ("16 writers in one directory", 16, [])):
             if fs is self.fresh:
-                os.listdir(fs.dir) # what absence is believed from
-            self.measure("create+write+close 16 KiB, %d writer%s"
-                         % (writers, "s" if writers > 1 else ""),
-                         fs, "/s", "rate", "create", fs.dir,
-                         "c%d" % self.runs, SMALL, writers, s, 100000)
+                # What absence is believed from.
+                os.listdir(fs.dir)
+                for i in range(writers if more else 0):
+                    os.listdir("%s/%d" % (fs.dir, i))
+            self.measure("create+write+close 16 KiB, " + what, fs, "/s",
+                         "rate", "create", fs.dir, "c%d" % self.runs, SMALL,
+                         writers, s, 100000, *more)
             self.runs += 1
 
     def renames(self, fs, r):

@@ -34,13 +34,15 @@ struct run {
 	long files; /* that are used in turn */
 	int64_t end_ns; /* when to stop, 0 = after count */
 	bool rename;
+	bool dirs; /* each thread has a directory of its own, DIR/N */
 	atomic_long next;
 	/* One operation; i counts from 0 over all threads. */
-	void (*op)(struct run *r, long i, char *buf);
+	void (*op)(struct run *r, int thread, long i, char *buf);
 };
 
 struct worker {
 	struct run *r;
+	int number;
 	pthread_t thread;
 	int64_t *ns;
 	size_t n;
@@ -57,7 +59,7 @@ die(const char *what)
 static void
 usage(void)
 {
-	fputs("usage: load create DIR TAG SIZE WRITERS SECONDS COUNT [rename]\n"
+	fputs("usage: load create DIR TAG SIZE WRITERS SECONDS COUNT [rename|dirs]\n"
 	      "       load open DIR FILES SIZE SECONDS\n"
 	      "       load once DIR TAG COUNT SIZE SECONDS\n"
 	      "       load stat DIR FILES SECONDS\n"
@@ -118,7 +120,7 @@ work(void *arg)
 
 		if (r->count && i >= r->count)
 			break;
-		r->op(r, i, buf);
+		r->op(r, w->number, i, buf);
 		now = clock_mono_ns();
 		w->ns[w->n++ % SAMPLES_MAX] = now - begin;
 		w->done++;
@@ -141,6 +143,7 @@ run_all(struct run *r, int threads, double seconds)
 		r->end_ns = begin + (int64_t)(seconds * 1e9);
 	for (int i = 0; i < threads; i++) {
 		w[i].r = r;
+		w[i].number = i;
 		w[i].ns = xcalloc(SAMPLES_MAX, sizeof(*w[i].ns));
 		errno = pthread_create(&w[i].thread, NULL, work, &w[i]);
 		if (errno)
@@ -178,11 +181,13 @@ write_all_of(int fd, const char *p, size_t n)
 }
 
 static void
-op_create(struct run *r, long i, char *buf)
+op_create(struct run *r, int thread, long i, char *buf)
 {
-	_cleanup_free_ char *to = xasprintf("%s/%s-%ld", r->dir, r->tag, i);
-	_cleanup_free_ char *tmp = xasprintf("%s/.%s-%ld.tmp", r->dir, r->tag,
-					     i);
+	_cleanup_free_ char *dir = r->dirs ?
+					   xasprintf("%s/%d", r->dir, thread) :
+					   xstrdup(r->dir);
+	_cleanup_free_ char *to = xasprintf("%s/%s-%ld", dir, r->tag, i);
+	_cleanup_free_ char *tmp = xasprintf("%s/.%s-%ld.tmp", dir, r->tag, i);
 	const char *name = r->rename ? tmp : to;
 	int fd;
 
@@ -210,7 +215,7 @@ open_read_close(const char *name, char *buf, size_t size)
 }
 
 static void
-op_open(struct run *r, long i, char *buf)
+op_open(struct run *r, int thread, long i, char *buf)
 {
 	char name[4096];
 
@@ -219,7 +224,7 @@ op_open(struct run *r, long i, char *buf)
 }
 
 static void
-op_once(struct run *r, long i, char *buf)
+op_once(struct run *r, int thread, long i, char *buf)
 {
 	char name[4096];
 
@@ -228,7 +233,7 @@ op_once(struct run *r, long i, char *buf)
 }
 
 static void
-op_stat(struct run *r, long i, char *buf)
+op_stat(struct run *r, int thread, long i, char *buf)
 {
 	char name[4096];
 	struct stat st;
@@ -374,7 +379,8 @@ main(int argc, char **argv)
 		r.tag = argv[3];
 		r.size = number(argv[4]);
 		r.count = number(argv[7]);
-		r.rename = argc == 9;
+		r.rename = argc == 9 && !strcmp(argv[8], "rename");
+		r.dirs = argc == 9 && !strcmp(argv[8], "dirs");
 		run_all(&r, (int)writers, strtod(argv[6], NULL));
 	} else if (!strcmp(what, "open") && argc == 6) {
 		r.op = op_open;

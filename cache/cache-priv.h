@@ -122,7 +122,9 @@ struct content {
 	uint64_t gen; /* bumped by each write and truncate */
 	uint64_t base_gen; /* bumped when base becomes another's version */
 	struct timespec since; /* first unsent byte */
-	int log_fd;    /* journal's log of what was written; -1 */
+	bool journaled; /* the journal has a record of private_name */
+	bool old_log;	/* and perhaps an earlier worker's log */
+	int log_fd;    /* of what was written since the record; -1: nothing */
 	uint64_t logged; /* entries in it */
 	struct journal_change last; /* of them */
 	struct be_opid resume; /* of a commit that may have been sent without

@@ -82,21 +82,28 @@ content_journal_locked(struct content *k, enum journal_state state,
 	rangeset_release(&all);
 	if (bad)
 		return;
-	if (k->log_fd < 0)
+	/* An old log must not be replayed over the new record.  Most files
+	 * never get one: what the kernel writes by itself is not logged. */
+	if (k->log_fd >= 0) {
+		if (k->logged)
+			journal_log_reset(k->log_fd);
+	} else if (k->old_log) {
 		journal_log_open(k->c->store, k->private_name, &k->log_fd);
-	else
-		journal_log_reset(k->log_fd);
+	}
+	k->journaled = true;
+	k->old_log = false;
 	k->logged = 0;
 }
 
 void
 content_settled_locked(struct content *k)
 {
-	if (k->private_name)
+	if (k->private_name && k->journaled)
 		journal_drop(k->c->store, k->private_name);
 	if (k->log_fd >= 0)
 		close(k->log_fd);
 	k->log_fd = -1;
+	k->journaled = k->old_log = false;
 }
 
 /* A stream of writes is one entry that grows. */
@@ -110,7 +117,10 @@ content_log_locked(struct content *k, uint64_t off, uint64_t len)
 		.clean_end = k->clean_end,
 	};
 
-	if (k->log_fd < 0)
+	if (!k->journaled)
+		return;
+	if (k->log_fd < 0 && journal_log_open(k->c->store, k->private_name,
+					      &k->log_fd) < 0)
 		return;
 	if (k->logged && len && k->last.len &&
 	    k->last.off + k->last.len == off &&

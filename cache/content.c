@@ -69,7 +69,8 @@ content_free(struct content *k)
 		atomic_fetch_sub(&k->c->memory_bytes, k->attr.size);
 	if (k->private_name) {
 		store_private_drop(k->c->store, k->private_name);
-		journal_drop(k->c->store, k->private_name);
+		if (k->journaled)
+			journal_drop(k->c->store, k->private_name);
 		free(k->private_name);
 	}
 	if (k->fd >= 0)
@@ -243,8 +244,7 @@ content_unlinked(struct content *k)
 	if (!k->committing)
 		early_drop_locked(k);
 	k->other_names = k->in_store && k->attr.nlink > 1;
-	if (k->private_name)
-		journal_drop(k->c->store, k->private_name);
+	content_settled_locked(k);
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -259,8 +259,7 @@ content_strays_unlinked(struct cache *c, const char *path)
 		pthread_mutex_lock(&k->lock);
 		if (strcmp(k->path, path) == 0 && !k->unlinked) {
 			k->unlinked = true;
-			if (k->private_name)
-				journal_drop(c->store, k->private_name);
+			content_settled_locked(k);
 		}
 		pthread_mutex_unlock(&k->lock);
 	}
@@ -298,19 +297,23 @@ content_publish(struct content *k)
 	char *path, *name;
 	struct be_ver ver;
 	uint64_t size;
+	bool journaled;
 	int fd;
 
 	/* While `publishing` is set nobody opens it: the bytes are still. */
 	pthread_mutex_lock(&k->lock);
 	path = xstrdup(k->path);
 	name = steal_ptr(&k->private_name);
+	journaled = k->journaled;
+	k->journaled = false;
 	fd = k->fd;
 	ver = k->base;
 	size = k->base_size;
 	pthread_mutex_unlock(&k->lock);
 	if (store_publish(c->store, name, fd, path, &ver, size))
 		log_debug("cache", "\"%s\" kept as clean", path);
-	journal_drop(c->store, name);
+	if (journaled)
+		journal_drop(c->store, name);
 	free(name);
 	free(path);
 	cache_lock(c);

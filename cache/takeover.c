@@ -85,6 +85,7 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	for (size_t i = 0; i < r->ndirty; i++)
 		rangeset_add(&k->dirty, r->dirty[i].off, r->dirty[i].len);
 	journal_log_read(c->store, name, replay, k);
+	k->journaled = k->old_log = true;
 	rangeset_copy(&k->present, &k->dirty);
 	if (r->exposed && fstat(fd, &st) == 0) {
 		/* Which bytes the kernel wrote nobody knows: all are sent. */
