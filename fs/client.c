@@ -24,6 +24,8 @@
 #include "fs/utab.h"
 
 #define STATUS_WAIT_MS 10000
+#define UPGRADE_WAIT (90 * NSEC_PER_SEC)
+#define UPGRADE_LOOK_MS 50
 #define END_WAIT_MS 5000
 #define RELOAD_WAIT_MS 30000
 
@@ -204,6 +206,10 @@ judge(json_t *o, const char **why)
 		*why = "the store answers badly";
 		return 1;
 	}
+	if (json_is_true(json_object_get(o, "crash_loop"))) {
+		*why = "the worker crashes again and again";
+		return 1;
+	}
 	if (number_of(errors, "failed_files")) {
 		*why = "files could not be sent";
 		return 1;
@@ -232,6 +238,8 @@ print_text(json_t *o)
 	printf("supervisor     %" PRIu64 "\n", number_of(o, "supervisor_pid"));
 	printf("worker         %" PRIu64 " (%" PRIu64 " restarts)\n",
 	       number_of(o, "worker_pid"), number_of(o, "worker_restarts"));
+	if (json_object_get(o, "last_worker"))
+		printf("worker before  %s\n", text_of(o, "last_worker"));
 	printf("passthrough    %s\n", text_of(o, "passthrough"));
 	printf("unsent         %" PRIu64 " files, %" PRIu64 " bytes\n",
 	       number_of(o, "pending_files"), number_of(o, "pending_bytes"));
@@ -389,6 +397,66 @@ client_reload(const char *dir, const struct options *named)
 			   "sharedfs: takes effect when the share is mounted "
 			   "again: ",
 			   json_object_get(o, "left")) > 0;
+}
+
+/* --- upgrade -------------------------------------------------------------- */
+
+static int
+complain(const char *dir, const struct err *err)
+{
+	fprintf(stderr, "sharedfs: %s: %s\n", dir, err_words(err));
+	return 1;
+}
+
+/* Until another worker than `old` answers. */
+static int
+wait_upgraded(const struct mount_entry *e, uint64_t old, struct err *err)
+{
+	int64_t until = clock_mono_ns() + UPGRADE_WAIT;
+
+	while (clock_mono_ns() < until) {
+		_cleanup_json_ json_t *o = NULL;
+
+		if (client_ask(e, "status", STATUS_WAIT_MS, &o, NULL) == 0 &&
+		    number_of(o, "worker_pid") != old) {
+			printf("worker %" PRIu64 ", version %s\n",
+			       number_of(o, "worker_pid"),
+			       text_of(o, "version"));
+			return 0;
+		}
+		poll(NULL, 0, UPGRADE_LOOK_MS);
+	}
+	return err_set(err, -ETIMEDOUT, "no new worker has come; the log says "
+					"why");
+}
+
+int
+client_upgrade(const char *dir)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	_cleanup_err_ struct err err = ERR_INIT;
+	_cleanup_json_ json_t *before = NULL, *o = NULL;
+	int r = places_mount_of(dir, &e);
+
+	if (r == 0)
+		r = err_set(&err, -ENOENT, "no sharedfs is mounted there");
+	else if (r < 0)
+		err_set(&err, r, "%s", strerror(-r));
+	else
+		r = client_ask(&e, "status", STATUS_WAIT_MS, &before, &err);
+	if (r < 0)
+		return complain(dir, &err);
+	r = client_ask(&e, "upgrade", STATUS_WAIT_MS * 2, &o, &err);
+	/* It may be gone before it could say yes. */
+	if (r < 0 && r != -EPIPE)
+		return complain(dir, &err);
+	if (r == 0 && !json_is_true(json_object_get(o, "ok"))) {
+		err_set(&err, -EPROTO, "%s", text_of(o, "error"));
+		return complain(dir, &err);
+	}
+	if (wait_upgraded(&e, number_of(before, "worker_pid"), &err) < 0)
+		return complain(dir, &err);
+	return 0;
 }
 
 /* --- umount --------------------------------------------------------------- */

@@ -14,6 +14,8 @@ enum client_format { CLIENT_TEXT, CLIENT_JSON, CLIENT_CHECK };
 
 /* Both: what to exit with. */
 int client_status(const char *dir, enum client_format format);
+/* The installed binary takes over; returns when it serves. */
+int client_upgrade(const char *dir);
 int client_umount(const char *dir, bool force, bool lazy);
 
 /* `named` NULL: the config file is read again.  Else these options change. */

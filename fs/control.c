@@ -35,6 +35,7 @@ struct control {
 	struct control_info info;
 	int listen_fd;
 	int stop_fd; /* eventfd */
+	atomic_int supervisor; /* pid */
 	pthread_t thread;
 	int64_t started;
 	pthread_mutex_t lock; /* all below */
@@ -173,9 +174,13 @@ status(struct control *c)
 	json_object_set_new(o, "source", json_string(i->source));
 	json_object_set_new(o, "mountpoint", json_string(i->dir));
 	json_object_set_new(o, "version", json_string(PACKAGE_VERSION));
-	set_number(o, "supervisor_pid", i->supervisor);
+	set_number(o, "supervisor_pid", atomic_load(&c->supervisor));
 	set_number(o, "worker_pid", getpid());
 	set_number(o, "worker_restarts", i->worker);
+	if (i->last_end)
+		json_object_set_new(o, "last_worker",
+				    json_string(i->last_end));
+	json_object_set_new(o, "crash_loop", json_boolean(i->crash_loop));
 	set_number(o, "uptime_s",
 		   (clock_mono_ns() - c->started) / NSEC_PER_SEC);
 	json_object_set_new(o, "passthrough",
@@ -321,6 +326,35 @@ discard(struct control *c, json_t *req)
 				       "nothing of that name is kept");
 }
 
+/* The supervisor writes why not, or nothing, and closes the pipe. */
+static json_t *
+upgrade(struct control *c)
+{
+	char words[1024];
+	size_t have = 0;
+	int p[2];
+	ssize_t n;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return result(c, strerror(errno));
+	if (link_send(c->info.link, LINK_UPGRADE, NULL, p[1], -1) < 0) {
+		close(p[0]);
+		close(p[1]);
+		return result(c, "the supervisor has gone");
+	}
+	close(p[1]);
+	while (have < sizeof(words) - 1 &&
+	       (n = read(p[0], words + have, sizeof(words) - 1 - have)) != 0) {
+		if (n > 0)
+			have += n;
+		else if (errno != EINTR)
+			break;
+	}
+	close(p[0]);
+	words[have] = '\0';
+	return json_pack("{s:b, s:s}", "ok", have == 0, "error", words);
+}
+
 /* --- one connection ------------------------------------------------------- */
 
 static char *
@@ -396,6 +430,8 @@ answer(struct control *c, int fd, const char *line)
 		wait_for_end(c, fd);
 	} else if (strcmp(cmd, "reload") == 0) {
 		send_json(fd, reload(c, req));
+	} else if (strcmp(cmd, "upgrade") == 0) {
+		send_json(fd, upgrade(c));
 	} else if (strcmp(cmd, "stop") == 0) {
 		int r = link_send(c->info.link, LINK_STOP, NULL, -1, -1);
 
@@ -514,6 +550,7 @@ control_new(int listen_fd, const struct control_info *info)
 	int rc;
 
 	c->info = *info;
+	atomic_init(&c->supervisor, info->supervisor);
 	c->listen_fd = listen_fd;
 	c->started = clock_mono_ns();
 	fcntl(listen_fd, F_SETFL, O_NONBLOCK);
@@ -531,6 +568,13 @@ control_new(int listen_fd, const struct control_info *info)
 		return NULL;
 	}
 	return c;
+}
+
+void
+control_adopted(struct control *c, pid_t supervisor)
+{
+	if (c)
+		atomic_store(&c->supervisor, supervisor);
 }
 
 void

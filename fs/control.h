@@ -11,6 +11,8 @@
  *                      these are changed, all or none; with "dry":true
  *                      nothing is, and the answer says whether it can be.
  *                      ok, "changed" and "left" (what can't change live)
+ *   {"cmd":"upgrade"}  the installed binary takes over as worker; ok (it
+ *                      begins), or why not
  *   {"cmd":"stop"}     as SIGTERM to the supervisor
  *
  * Answered to root and to the user that the worker runs as.
@@ -27,6 +29,8 @@ struct control_info {
 	const char *source, *dir;
 	pid_t supervisor;
 	unsigned worker; /* 0: the first */
+	const char *last_end; /* how the worker before ended; or NULL */
+	bool crash_loop;      /* not for the first time */
 	int link;	 /* for "stop" */
 	/* Once the cache is there: which instance it is. */
 	char *const *instance;
@@ -34,6 +38,8 @@ struct control_info {
 
 /* Takes over listen_fd. */
 struct control *control_new(int listen_fd, const struct control_info *info);
+/* There is a new supervisor. */
+void control_adopted(struct control *c, pid_t supervisor);
 /* From now on fs->cache is there. */
 void control_ready(struct control *c);
 void control_ended(struct control *c); /* the mount is gone */

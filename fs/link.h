@@ -15,11 +15,19 @@ enum link_kind {
 	LINK_DRAINED = 'N', /* answer to LINK_DRAIN; text: what is left */
 	LINK_OPTION = 'O',  /* for later workers; text: options_arg() */
 	LINK_STOP = 'S',    /* somebody asked for the end (control socket) */
+	LINK_UPGRADE = 'U', /* the installed binary is to go on; fd: a pipe for
+			     * the words if it can't */
+	LINK_PONG = 'p',    /* answer to LINK_PING: requests are handled */
+	LINK_DONE = 'X',    /* it ends; text: with which code */
 	/* worker -> supervisor -> mount command */
 	LINK_ERROR = 'E', /* the end, with words */
 	LINK_WARN = 'W',
 	/* supervisor -> worker */
-	LINK_GO = 'G',	  /* mounted; fds: /dev/fuse, control socket */
+	LINK_GO = 'G',	  /* mounted; fds: /dev/fuse, control socket; text:
+			   * how the worker before ended, "" = no matter */
+	LINK_ADOPTED = 'A', /* from a new supervisor; text: its pid */
+	LINK_LEAVE = 'V',   /* finish what is under way, then end */
+	LINK_PING = 'i',
 	LINK_RELOAD = 'R', /* read the config file again */
 	LINK_DRAIN = 'D', /* send what is unsent, then answer */
 };

@@ -15,10 +15,12 @@ libfs_a_SOURCES = \
 	fs/client.c fs/client.h \
 	fs/control.c fs/control.h \
 	fs/doctor.c fs/doctor.h \
+	fs/exe.c fs/exe.h \
 	fs/fs.h \
 	fs/gate.c fs/gate.h \
 	fs/guard.c fs/guard.h \
 	fs/handle.c fs/handle.h \
+	fs/handover.c fs/handover.h \
 	fs/inode.c fs/inode.h \
 	fs/kmount.c fs/kmount.h \
 	fs/link.c fs/link.h \

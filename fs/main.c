@@ -14,9 +14,11 @@
 #include "common/err.h"
 #include "fs/client.h"
 #include "fs/doctor.h"
+#include "fs/exe.h"
 #include "fs/mount.h"
 #include "fs/options.h"
 #include "fs/recover.h"
+#include "fs/supervisor.h"
 #include "fs/worker.h"
 
 #define EXIT_USAGE 2
@@ -26,6 +28,7 @@ static const char usage_text[] =
 	"[--option=value...]\n"
 	"       sharedfs umount [-f] [-l] DIR\n"
 	"       sharedfs status [--json|--check] DIR\n"
+	"       sharedfs upgrade DIR\n"
 	"       sharedfs reload DIR [-o option[,option...]]\n"
 	"       sharedfs recover list|show|save|discard DIR|CACHE_DIR ...\n"
 	"       sharedfs doctor SOURCE|DIR\n"
@@ -121,6 +124,8 @@ run(const char *command, struct call *c)
 		return client_umount(c->place[0], c->flag_f, c->flag_l);
 	if (strcmp(command, "reload") == 0)
 		return client_reload(c->place[0], c->opt.nset ? &c->opt : NULL);
+	if (strcmp(command, "upgrade") == 0)
+		return client_upgrade(c->place[0]);
 	if (strcmp(command, "status") == 0)
 		return client_status(c->place[0], c->json  ? CLIENT_JSON :
 						  c->check ? CLIENT_CHECK :
@@ -155,7 +160,7 @@ int
 main(int argc, char **argv)
 {
 	static const char *const commands[] = { "mount", "umount", "status",
-						"reload", "doctor" };
+						"reload", "upgrade", "doctor" };
 	_cleanup_err_ struct err err = ERR_INIT;
 	const char *command = argc > 1 ? argv[1] : "";
 	struct call c = { .places = 0 };
@@ -164,6 +169,10 @@ main(int argc, char **argv)
 
 	if (strcmp(command, WORKER_ARG) == 0)
 		return worker_main(argc, argv);
+	if (strcmp(command, EXE_CHECK_ARG) == 0)
+		return exe_check_main();
+	if (strcmp(command, SUPERVISOR_ARG) == 0)
+		return supervisor_again_main(argc, argv);
 	tidy_fds();
 	if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0 ||
 	    strcmp(command, "-h") == 0)

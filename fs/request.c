@@ -228,6 +228,17 @@ requests_wait(struct requests *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+bool
+requests_idle(struct requests *q)
+{
+	bool idle;
+
+	pthread_mutex_lock(&q->lock);
+	idle = TAILQ_EMPTY(&q->waiting);
+	pthread_mutex_unlock(&q->lock);
+	return idle;
+}
+
 void
 requests_free(struct requests *q)
 {

@@ -113,6 +113,7 @@ struct requests *requests_new(struct fs *fs);
  * fs->stopping only. */
 void requests_cancel(struct requests *q);
 void requests_wait(struct requests *q); /* until none is deferred */
+bool requests_idle(struct requests *q);
 void requests_free(struct requests *q); /* none is deferred */
 /* How often each type was asked. */
 void requests_stats(struct requests *q, be_stat_fn *fn, void *arg);

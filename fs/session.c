@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "fs/abi.h"
@@ -24,6 +25,8 @@
 #define THREADS_MAX 8
 #define WRITE_MAX (1u << 20)
 #define INIT_MAX 1024
+#define LEAVE_SIGNAL SIGUSR1
+#define LEAVE_LOOK_MS 5
 
 enum init_state {
 	INIT_WANTED,  /* the kernel will send it */
@@ -49,11 +52,16 @@ struct session {
 	pthread_t threads[THREADS_MAX];
 	unsigned nthreads;
 	atomic_uint running;
+	atomic_uint numbered;
+	atomic_bool leaving;
+	/* By thread: since when it has its request; 0 = it waits for one. */
+	atomic_llong busy[THREADS_MAX];
 };
 
 /* libfuse has the number too, and tells nobody. */
 static _Thread_local uint64_t current;
 static _Thread_local bool current_resent;
+static _Thread_local atomic_llong *mine; /* in session.busy */
 
 uint64_t
 session_request(bool *resent)
@@ -63,6 +71,29 @@ session_request(bool *resent)
 }
 
 /* --- what libfuse reads and writes through -------------------------------- */
+
+/* session_leave() ends the wait with a signal, and nothing else. */
+static ssize_t
+read_request(struct session *s, int fd, void *buf, size_t len)
+{
+	sigset_t set;
+	ssize_t n;
+	int e;
+
+	sigemptyset(&set);
+	sigaddset(&set, LEAVE_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	if (atomic_load(&s->leaving)) {
+		n = -1;
+		errno = EINTR;
+	} else {
+		n = read(fd, buf, len);
+	}
+	e = errno;
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	errno = e;
+	return n;
+}
 
 static ssize_t
 io_read(int fd, void *buf, size_t len, void *userdata)
@@ -75,7 +106,7 @@ io_read(int fd, void *buf, size_t len, void *userdata)
 		s->state = INIT_SWALLOW;
 		return s->init_len;
 	}
-	n = read(fd, buf, len);
+	n = read_request(s, fd, buf, len);
 	if (n > 0)
 		current = abi_unique(buf, n, &current_resent);
 	if (n > 0 && s->state == INIT_WANTED) {
@@ -242,7 +273,11 @@ serve_one(struct session *s, struct fuse_buf *buf)
 			log_error("fuse", "read a request: %s", strerror(-r));
 		return false;
 	}
+	if (mine)
+		atomic_store(mine, clock_mono_ns());
 	fuse_session_process_buf(s->se, buf);
+	if (mine)
+		atomic_store(mine, 0);
 	return true;
 }
 
@@ -271,9 +306,15 @@ session_thread(void *arg)
 	uint64_t one = 1;
 
 	pthread_setname_np(pthread_self(), "fuse");
-	while (!fuse_session_exited(s->se) && serve_one(s, &buf))
+	mine = &s->busy[atomic_fetch_add(&s->numbered, 1)];
+	while (!fuse_session_exited(s->se) && !atomic_load(&s->leaving) &&
+	       serve_one(s, &buf))
 		;
 	free(buf.mem);
+	if (atomic_load(&s->leaving)) {
+		atomic_fetch_sub(&s->running, 1);
+		return NULL;
+	}
 	/* The others get ENODEV as well, or come here after their request. */
 	fuse_session_exit(s->se);
 	if (atomic_fetch_sub(&s->running, 1) == 1 &&
@@ -326,6 +367,47 @@ session_start(struct session *s, struct err *err)
 	if (s->nthreads == 0)
 		return err_set(err, -rc, "start threads: %s", strerror(rc));
 	return 0;
+}
+
+static void
+wake(int sig)
+{
+	(void)sig; /* only that a read ends */
+}
+
+void
+session_leave(struct session *s)
+{
+	struct sigaction sa = { .sa_handler = wake };
+
+	sigaction(LEAVE_SIGNAL, &sa, NULL);
+	atomic_store(&s->leaving, true);
+	/* One may be about to wait: then the next signal finds it. */
+	while (atomic_load(&s->running)) {
+		for (unsigned i = 0; i < s->nthreads; i++)
+			pthread_kill(s->threads[i], LEAVE_SIGNAL);
+		poll(NULL, 0, LEAVE_LOOK_MS);
+	}
+}
+
+bool
+session_is_well(const struct session *s, int64_t limit_ns)
+{
+	int64_t now = clock_mono_ns();
+
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		int64_t since = atomic_load(&s->busy[i]);
+
+		if (since && now - since > limit_ns)
+			return false;
+	}
+	return true;
+}
+
+int
+session_fd(const struct session *s)
+{
+	return s->fd;
 }
 
 int

@@ -22,6 +22,13 @@ int session_init(struct session *s, struct err *err);
 /* Lets threads handle requests.  A later worker also asks the kernel for the
  * requests that the one before it did not answer. */
 int session_start(struct session *s, struct err *err);
+/* No more requests are read; each thread ends with the one that it has.  Then
+ * the mount is a next worker's. */
+void session_leave(struct session *s);
+/* Has no thread been busy with one request for longer than that?  (None waits
+ * for the store.) */
+bool session_is_well(const struct session *s, int64_t limit_ns);
+int session_fd(const struct session *s); /* /dev/fuse */
 int session_end_fd(const struct session *s); /* readable: the mount is gone */
 bool session_is_gone(const struct session *s); /* asks the kernel, any time */
 void session_join(struct session *s); /* after the end: no thread is left */

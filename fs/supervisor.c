@@ -25,6 +25,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "fs/exe.h"
 #include "fs/guard.h"
 #include "fs/kmount.h"
 #include "fs/link.h"
@@ -39,6 +40,11 @@
 #define BACKOFF_MAX (10 * NSEC_PER_SEC)
 #define LIVED_LONG (10 * NSEC_PER_SEC)
 #define READAHEAD (1u << 20) /* as large as one READ can be */
+#define CRASH_LOOP 3 /* crashes in a row that are one */
+#define LEAVE_WAIT (15 * NSEC_PER_SEC) /* for LINK_LEAVE; then it is killed */
+#define TRIAL_WAIT (60 * NSEC_PER_SEC) /* for an upgrade's worker to be live */
+#define LOOK_AFTER NSEC_PER_SEC
+#define BEATS 6 /* pings within the time that a worker may be silent */
 #define TRIES_AFTER_END 5 /* workers that only have to send what is left */
 
 struct supervisor {
@@ -62,6 +68,22 @@ struct supervisor {
 	unsigned tries_after_end;
 	int64_t started, backoff, restart_at;
 	int64_t watchdog, watchdog_at; /* systemd's period, 0: none */
+	char oom_score[16]; /* before ours was changed: the workers' */
+	/* How the last one ended, for the next one to tell. */
+	unsigned crashes; /* in a row */
+	char *last_end;
+	/* Which binary (exe.h).  next: the one that an upgrade waits for the
+	 * old worker's end with; trial: it runs, and was not live yet. */
+	int exe, next, old;
+	char *exe_path;
+	bool trial;
+	int64_t leave_by; /* 0: nobody is leaving */
+	/* Heartbeat. */
+	int64_t ping_at;
+	unsigned missed;
+	bool hung;
+	bool adopted; /* by a new supervisor: it is not our child */
+	int done_code; /* what it says it ends with; -1: nothing */
 	bool stopping; /* somebody wants the end */
 	bool failed;   /* something was left unsent, or it never came up */
 	bool done;
@@ -93,23 +115,43 @@ worker_argv(const struct supervisor *s)
 }
 
 static void
-worker_exec(char **argv, int link, int table)
+worker_exec(char **argv, const char *score, int exe, int link, int table)
 {
+	_cleanup_close_ int oom = -1;
 	sigset_t none;
 	int low;
+
+	/* The supervisor is not to be chosen when memory is short; the worker
+	 * is what the memory is for. */
+	oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (oom >= 0 && write(oom, score, strlen(score)) < 0) {
+		/* as it is */
+	}
 
 	/* Out of the way of the fixed numbers first. */
 	low = fcntl(link, F_DUPFD, 10);
 	table = fcntl(table, F_DUPFD, 10);
-	if (low < 0 || table < 0 || dup2(low, WORKER_LINK_FD) < 0 ||
+	exe = fcntl(exe, F_DUPFD_CLOEXEC, 10);
+	if (low < 0 || table < 0 || exe < 0 || dup2(low, WORKER_LINK_FD) < 0 ||
 	    dup2(table, WORKER_TABLE_FD) < 0)
 		_exit(126);
 	close(low);
 	close(table);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv("/proc/self/exe", argv);
+	exe_exec(exe, argv);
 	_exit(127);
+}
+
+static int
+say_go(struct supervisor *s)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (s->last_end)
+		text = xasprintf("%c%s", s->crashes >= CRASH_LOOP ? '!' : '.',
+				 s->last_end);
+	return link_send(s->link, LINK_GO, text, s->fuse, s->control);
 }
 
 static int
@@ -125,7 +167,7 @@ worker_start(struct supervisor *s)
 	argv = worker_argv(s);
 	pid = fork();
 	if (pid == 0)
-		worker_exec(argv, sv[1], s->table);
+		worker_exec(argv, s->oom_score, s->exe, sv[1], s->table);
 	for (char **a = argv; *a; a++)
 		free(*a);
 	free(argv);
@@ -138,11 +180,13 @@ worker_start(struct supervisor *s)
 	s->link = sv[0];
 	s->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	s->started = clock_mono_ns();
-	s->served = false;
+	s->served = s->hung = s->adopted = false;
+	s->done_code = -1;
+	s->leave_by = 0;
 	s->restart_at = 0;
 	s->workers++;
 	if (s->fuse >= 0)
-		link_send(s->link, LINK_GO, NULL, s->fuse, s->control);
+		say_go(s);
 	if (s->stopping)
 		link_send(s->link, LINK_DRAIN, NULL, -1, -1);
 	return 0;
@@ -248,7 +292,7 @@ mount_now(struct supervisor *s)
 	r = control_listen(s, &e);
 	if (r < 0)
 		return r;
-	return link_send(s->link, LINK_GO, NULL, s->fuse, s->control);
+	return say_go(s);
 }
 
 static bool
@@ -293,7 +337,128 @@ unmount_now(struct supervisor *s)
 		guard_clear(s->plan->dir);
 }
 
+/* --- upgrade -------------------------------------------------------------- */
+
+/* The old worker goes on unless the new binary can read the table. */
+static int
+upgrade_begin(struct supervisor *s)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (!s->live || s->stopping)
+		return err_set(&s->err, -EBUSY, "not while it starts or ends");
+	if (s->trial || s->next >= 0)
+		return err_set(&s->err, -EBUSY, "an upgrade is under way");
+	r = exe_candidate(s->exe_path, s->table, &fd, &s->err);
+	if (r < 0)
+		return r;
+	log_info("supervisor", "%s takes over", s->exe_path);
+	s->next = steal_fd(&fd);
+	if (s->pid) {
+		link_send(s->link, LINK_LEAVE, NULL, -1, -1);
+		s->leave_by = clock_mono_ns() + LEAVE_WAIT;
+	}
+	return 0;
+}
+
+/* Who asked gets the words, or nothing when it begins. */
+static void
+upgrade(struct supervisor *s, int answer)
+{
+	int r = upgrade_begin(s);
+	const char *words = r < 0 ? err_words(&s->err) : "";
+
+	if (r < 0)
+		log_error("supervisor", "no upgrade: %s", words);
+	if (answer >= 0) {
+		if (write(answer, words, strlen(words)) < 0) {
+			/* nobody waits for it any more */
+		}
+		close(answer);
+	}
+	err_release(&s->err);
+	s->err = (struct err)ERR_INIT;
+}
+
+/* No worker runs: which binary is the next one? */
+static void
+upgrade_step(struct supervisor *s)
+{
+	if (s->trial) {
+		log_error("supervisor", "the new binary could not go on; back "
+					"to the old one");
+		close(s->exe);
+		s->exe = s->old;
+		s->old = -1;
+		s->trial = false;
+		s->backoff = 0;
+	} else if (s->next >= 0) {
+		s->old = s->exe;
+		s->exe = s->next;
+		s->next = -1;
+		s->trial = true;
+		s->backoff = 0;
+	}
+}
+
+static void
+upgrade_done(struct supervisor *s)
+{
+	if (!s->trial)
+		return;
+	close(s->old);
+	s->old = -1;
+	s->trial = false;
+	log_info("supervisor", "the upgrade is done");
+}
+
+/* --- is it there at all? -------------------------------------------------- */
+
+static int64_t
+beat_every(const struct supervisor *s)
+{
+	return s->plan->opt->heartbeat / BEATS;
+}
+
+/* Counted in pings that we did send, so that a machine that slept is no silent
+ * worker. */
+static void
+look_after(struct supervisor *s)
+{
+	int64_t now = clock_mono_ns();
+
+	if (!s->pid || s->hung)
+		return;
+	if ((s->leave_by && now > s->leave_by) ||
+	    (s->trial && !s->served && now > s->started + TRIAL_WAIT)) {
+		s->hung = true;
+		kill(s->pid, SIGKILL);
+		return;
+	}
+	if (!s->served || !beat_every(s) || s->leave_by || now < s->ping_at)
+		return;
+	if (s->ping_at && now > s->ping_at + beat_every(s))
+		s->missed = 0;
+	if (s->missed++ >= BEATS) {
+		log_error("supervisor", "worker %d does not answer; it is "
+					"killed", (int)s->pid);
+		s->hung = true;
+		kill(s->pid, SIGKILL);
+		return;
+	}
+	link_send(s->link, LINK_PING, NULL, -1, -1);
+	s->ping_at = now + beat_every(s);
+}
+
 /* --- what happens --------------------------------------------------------- */
+
+/* One digit. */
+static int
+code_of(const char *text)
+{
+	return text[0] >= '0' && text[0] <= '9' && !text[1] ? text[0] - '0' : -1;
+}
 
 static void
 on_message(struct supervisor *s, const struct link_msg *m)
@@ -321,6 +486,8 @@ on_message(struct supervisor *s, const struct link_msg *m)
 				 (int)s->pid, s->plan->dir);
 		}
 		s->live = s->served = true;
+		s->ping_at = s->missed = 0;
+		upgrade_done(s);
 		tell_up(s, LINK_LIVE, NULL);
 		if (s->up >= 0)
 			close(s->up);
@@ -346,6 +513,15 @@ on_message(struct supervisor *s, const struct link_msg *m)
 		if (logging_change(s->plan->opt, s->plan->foreground,
 				   &s->err) < 0)
 			log_error("supervisor", "%s", err_words(&s->err));
+		break;
+	case LINK_UPGRADE:
+		upgrade(s, m->fds[0]);
+		break;
+	case LINK_PONG:
+		s->missed = 0;
+		break;
+	case LINK_DONE:
+		s->done_code = code_of(m->text);
 		break;
 	case LINK_STOP:
 		s->stopping = true;
@@ -373,6 +549,10 @@ on_signal(struct supervisor *s)
 			log_error("supervisor", "%s", err_words(&s->err));
 		if (s->pid)
 			link_send(s->link, LINK_RELOAD, NULL, -1, -1);
+		return;
+	}
+	if (si.ssi_signo == SIGUSR2) {
+		upgrade(s, -1);
 		return;
 	}
 	if (!s->live) {
@@ -426,7 +606,15 @@ on_exit_of_worker(struct supervisor *s, int status, struct link_msg *m)
 		s->done = true;
 		return;
 	}
-	if (WIFSIGNALED(status))
+	if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_HANDED) {
+		s->backoff = 0;
+		upgrade_step(s);
+		s->restart_at = clock_mono_ns();
+		return;
+	}
+	if (s->hung)
+		how = xasprintf("hung and was killed");
+	else if (WIFSIGNALED(status))
 		how = xasprintf("was killed by signal %d (%s)",
 				WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
@@ -447,9 +635,18 @@ on_exit_of_worker(struct supervisor *s, int status, struct link_msg *m)
 		s->backoff = 0;
 	/* Somebody's kill of a worker that served is no fault of its own, and
 	 * programs wait. */
-	if (s->served && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
-	    s->backoff > BACKOFF_MIN)
-		s->backoff = BACKOFF_MIN;
+	if (s->served && !s->hung && WIFSIGNALED(status) &&
+	    WTERMSIG(status) == SIGKILL) {
+		s->crashes = 0;
+		if (s->backoff > BACKOFF_MIN)
+			s->backoff = BACKOFF_MIN;
+	} else {
+		s->crashes = clock_mono_ns() - s->started > LIVED_LONG ?
+				     1 : s->crashes + 1;
+	}
+	upgrade_step(s);
+	free(s->last_end);
+	s->last_end = xstrdup(how);
 	log_error("supervisor", "worker %d %s; the next one starts in %lld ms",
 		  pid, how, (long long)(s->backoff / NSEC_PER_MSEC));
 	s->restart_at = clock_mono_ns() + s->backoff;
@@ -465,6 +662,10 @@ wait_ms(const struct supervisor *s)
 
 	if (!s->pid)
 		left = s->restart_at - now;
+	else if (s->leave_by || s->trial)
+		left = LOOK_AFTER;
+	if (s->pid && s->served && beat_every(s) && beat_every(s) < left)
+		left = beat_every(s);
 	if (s->watchdog && s->watchdog_at - now < left)
 		left = s->watchdog_at - now;
 	if (left == INT64_MAX)
@@ -480,6 +681,24 @@ feed_watchdog(struct supervisor *s)
 		return;
 	sdnotify("WATCHDOG=1");
 	s->watchdog_at = clock_mono_ns() + s->watchdog;
+}
+
+/* What the worker of a dead supervisor ended with nobody can ask: it says so
+ * before, or was killed. */
+static bool
+has_ended(struct supervisor *s, int *status, struct link_msg *m)
+{
+	struct pollfd p = { .fd = s->pidfd, .events = POLLIN };
+
+	if (!s->pid)
+		return false;
+	if (!s->adopted)
+		return waitpid(s->pid, status, WNOHANG) == s->pid;
+	if (poll(&p, 1, 0) <= 0)
+		return false;
+	drain_link(s, m);
+	*status = s->done_code >= 0 ? s->done_code << 8 : SIGKILL;
+	return true;
 }
 
 static void
@@ -506,7 +725,8 @@ loop(struct supervisor *s)
 		}
 		if (p[0].revents & POLLIN)
 			on_signal(s);
-		if (s->pid && waitpid(s->pid, &status, WNOHANG) == s->pid)
+		look_after(s);
+		if (has_ended(s, &status, m))
 			on_exit_of_worker(s, status, m);
 		feed_watchdog(s);
 		if (!s->done && !s->pid && s->restart_at <= clock_mono_ns()) {
@@ -520,24 +740,29 @@ loop(struct supervisor *s)
 	free(m);
 }
 
+/* Of the process: log, signals, memory. */
 static int
-set_up(struct supervisor *s)
+process_set_up(struct supervisor *s)
 {
 	_cleanup_close_ int fd = -1;
 	sigset_t set;
 	int r = logging_start(s->plan->opt, s->plan->foreground, &s->err);
 
+	if (r == 0)
+		r = exe_self(&s->exe, &s->exe_path, &s->err);
 	if (r < 0)
 		return r;
 	/* The kernel must not choose this process when memory is short. */
-	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, "-1000", 5) < 0) {
+	fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && read(fd, s->oom_score, sizeof(s->oom_score) - 1) > 0 &&
+	    pwrite(fd, "-1000", 5, 0) < 0) {
 		/* not root: as it is */
 	}
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	s->watchdog = s->plan->foreground ? sdnotify_period() : 0;
@@ -545,10 +770,17 @@ set_up(struct supervisor *s)
 	if (s->signals < 0)
 		return err_set(&s->err, -errno, "signalfd: %s",
 			       strerror(errno));
-	r = table_create(&s->table, &s->err);
-	if (r < 0)
-		return r;
-	return worker_start(s);
+	return 0;
+}
+
+static int
+set_up(struct supervisor *s)
+{
+	int r = process_set_up(s);
+
+	if (r == 0)
+		r = table_create(&s->table, &s->err);
+	return r < 0 ? r : worker_start(s);
 }
 
 static void
@@ -556,7 +788,7 @@ tear_down(struct supervisor *s)
 {
 	if (s->link >= 0)
 		close(s->link);
-	if (s->pid) {
+	if (s->pid && !s->adopted) {
 		/* Never live: nobody has given it anything to lose. */
 		kill(s->pid, SIGKILL);
 		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
@@ -564,20 +796,23 @@ tear_down(struct supervisor *s)
 	}
 	control_unlink(s);
 	for (int *fd = (int[]){ s->up, s->signals, s->table, s->fuse,
-				s->control, s->pidfd, -2 };
+				s->control, s->pidfd, s->exe, s->next, s->old,
+				-2 };
 	     *fd != -2; fd++) {
 		if (*fd >= 0)
 			close(*fd);
 	}
 	free(s->socket);
 	free(s->instance);
+	free(s->exe_path);
+	free(s->last_end);
 	err_release(&s->err);
 }
 
-int
-supervisor_run(const struct plan *plan)
+static void
+init(struct supervisor *s, const struct plan *plan)
 {
-	struct supervisor s = {
+	*s = (struct supervisor){
 		.plan = plan,
 		.up = plan->up,
 		.signals = -1,
@@ -586,11 +821,89 @@ supervisor_run(const struct plan *plan)
 		.control = -1,
 		.pidfd = -1,
 		.link = -1,
+		.exe = -1,
+		.next = -1,
+		.old = -1,
+		.done_code = -1,
 	};
+}
 
+int
+supervisor_run(const struct plan *plan)
+{
+	struct supervisor s;
+
+	init(&s, plan);
 	if (set_up(&s) < 0)
 		give_up(&s, err_words(&s.err));
 	loop(&s);
 	tear_down(&s);
+	return s.failed;
+}
+
+/* --- a new one, when the old one was killed ------------------------------- */
+
+static int
+adopt(struct supervisor *s, pid_t pid)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+	int r;
+
+	s->link = SUPERVISOR_LINK_FD;
+	s->table = SUPERVISOR_TABLE_FD;
+	s->fuse = SUPERVISOR_FUSE_FD;
+	s->control = SUPERVISOR_CONTROL_FD;
+	s->pidfd = SUPERVISOR_PIDFD;
+	for (int fd = SUPERVISOR_LINK_FD; fd <= SUPERVISOR_PIDFD; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	s->pid = pid;
+	s->adopted = s->live = s->served = true;
+	s->started = clock_mono_ns();
+	r = process_set_up(s);
+	if (r < 0)
+		return r;
+	/* Only to be tidy at the end. */
+	if (mountinfo_at(s->plan->dir, &e) == 1) {
+		s->dev = makedev(e.major, e.minor);
+		s->socket = places_socket(&e, NULL);
+		if (s->socket && lstat(s->socket, &st) == 0)
+			s->socket_ino = st.st_ino;
+	}
+	log_warn("supervisor", "the one before was killed; going on with %s",
+		 s->plan->dir);
+	text = xasprintf("%d", (int)getpid());
+	return link_send(s->link, LINK_ADOPTED, text, -1, -1);
+}
+
+int
+supervisor_again_main(int argc, char **argv)
+{
+	struct options opt;
+	struct plan plan = { .opt = &opt, .up = -1 };
+	struct supervisor s;
+	int r;
+
+	if (argc < 9)
+		return EXIT_FAILURE; /* nobody calls it but a worker */
+	plan.foreground = strcmp(argv[4], "foreground") == 0;
+	plan.source = argv[6];
+	plan.dir = argv[7];
+	plan.fsname = argv[8];
+	init(&s, &plan);
+	r = options_init_from(&opt, NULL, NULL, &s.err);
+	for (int i = 9; r == 0 && i < argc; i++)
+		r = options_take_arg(&opt, argv[i], &s.err);
+	s.workers = strtoul(argv[3], NULL, 10) + 1;
+	if (*argv[5])
+		s.instance = xstrdup(argv[5]);
+	if (r == 0)
+		r = adopt(&s, (pid_t)strtol(argv[2], NULL, 10));
+	if (r < 0)
+		give_up(&s, err_words(&s.err));
+	loop(&s);
+	tear_down(&s);
+	options_release(&opt);
 	return s.failed;
 }

@@ -26,4 +26,20 @@ struct plan {
 /* Until the mount is gone; what the process shall exit with. */
 int supervisor_run(const struct plan *plan);
 
+/*
+ * A supervisor that was killed is replaced by its worker, which starts
+ *
+ *   sharedfs --supervisor PID NUMBER foreground|daemon INSTANCE SOURCE DIR
+ *            FSNAME [--opt=v…]
+ *
+ * (its own pid and number) with these descriptors.
+ */
+#define SUPERVISOR_ARG "--supervisor"
+#define SUPERVISOR_LINK_FD 3
+#define SUPERVISOR_TABLE_FD 4
+#define SUPERVISOR_FUSE_FD 5
+#define SUPERVISOR_CONTROL_FD 6
+#define SUPERVISOR_PIDFD 7
+int supervisor_again_main(int argc, char **argv);
+
 #endif

@@ -92,7 +92,8 @@ header_check(const struct header *h, off_t size, struct err *err)
 	if (memcmp(h->magic, want.magic, sizeof(h->magic)) != 0)
 		return err_set(err, -EINVAL, "not a table");
 	if (h->version != want.version)
-		return err_set(err, -EPROTO, "table version %u, not %u",
+		return err_set(err, -EPROTO, "the mount's table has version %u, and "
+			       "this program wants %u",
 			       h->version, want.version);
 	if (h->sum != XXH3_64bits(h, offsetof(struct header, sum)) ||
 	    memcmp(h, &want, offsetof(struct header, sum)) != 0 ||
@@ -106,6 +107,17 @@ header_check(const struct header *h, off_t size, struct err *err)
 	if (h->init_len && h->init_sum != XXH3_64bits(h->init, h->init_len))
 		return err_set(err, -EINVAL, "the table's INIT is damaged");
 	return 0;
+}
+
+int
+table_check(int fd, struct err *err)
+{
+	struct header h;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || pread(fd, &h, sizeof(h), 0) != sizeof(h))
+		return err_set(err, -EINVAL, "no table was given");
+	return header_check(&h, st.st_size, err);
 }
 
 static int

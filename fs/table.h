@@ -24,6 +24,8 @@ struct table;
 
 int table_create(int *fd, struct err *err);	/* a new memfd (supervisor) */
 int table_attach(int fd, struct table **out, struct err *err); /* worker */
+/* Could this program attach it?  Only looks, whoever uses it meanwhile. */
+int table_check(int fd, struct err *err);
 void table_detach(struct table *t);		/* fd is not closed */
 int table_fd(const struct table *t);
 

@@ -24,6 +24,7 @@
 #include "fs/control.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
+#include "fs/handover.h"
 #include "fs/link.h"
 #include "fs/passthrough.h"
 #include "fs/logging.h"
@@ -36,6 +37,7 @@
 #define PROBE_LIMIT (10 * NSEC_PER_SEC) /* for one try */
 #define PROBE_PAUSE_MS 1000
 #define WHOLE_MAX (4u << 20)
+#define SUPERVISOR_PAUSE NSEC_PER_SEC
 #define END_GRACE 10 /* seconds for what was cancelled to come back */
 #define INSTANCES 8
 
@@ -49,14 +51,16 @@ struct worker {
 	struct session *session;
 	struct control *control;
 	struct err err;
+	bool foreground;
 	bool up; /* the store has answered, the chain is built */
 	/* Asking a store that is down at the start. */
 	pthread_t prober;
 	bool probing;
 	int probed_fd; /* eventfd */
 	int finished_fd; /* eventfd: nothing is left to wait for */
-	/* The end. */
-	bool ended;
+	char *last_end; /* how the worker before ended; or NULL */
+	int control_fd;
+	int64_t adopted_at; /* when a new supervisor was started */
 };
 
 static void
@@ -381,6 +385,7 @@ join_mount(struct worker *w)
 		.worker = w->number,
 		.link = WORKER_LINK_FD,
 		.instance = &w->instance,
+		.last_end = NULL,
 	};
 	_cleanup_free_ struct link_msg *m = xmalloc(sizeof(*m));
 	int r;
@@ -390,6 +395,12 @@ join_mount(struct worker *w)
 	r = session_new(&w->fs, m->fds[0], &w->session, &w->err);
 	if (r < 0)
 		return r;
+	if (*m->text) {
+		w->last_end = xstrdup(m->text + 1);
+		info.last_end = w->last_end;
+		info.crash_loop = *m->text == '!';
+	}
+	w->control_fd = m->fds[1];
 	if (m->fds[1] >= 0)
 		w->control = control_new(m->fds[1], &info);
 	if (w->up && w->control)
@@ -447,12 +458,48 @@ probed(struct worker *w)
 	return start_serving(w);
 }
 
+static void *
+leave_thread(void *arg)
+{
+	struct worker *w = arg;
+
+	handover_leave(&w->fs, w->up);
+}
+
+/* The supervisor was killed (rule 24).  One that dies at once again is not
+ * followed at once. */
+static void
+new_supervisor(struct worker *w)
+{
+	const struct handover h = {
+		.fs = &w->fs,
+		.number = w->number,
+		.foreground = w->foreground,
+		.instance = w->instance,
+		.source = w->source,
+		.dir = w->dir,
+		.control = w->control_fd,
+	};
+	_cleanup_err_ struct err err = ERR_INIT;
+	int64_t since = clock_mono_ns() - w->adopted_at;
+
+	if (w->adopted_at && since < SUPERVISOR_PAUSE)
+		poll(NULL, 0, (SUPERVISOR_PAUSE - since) / NSEC_PER_MSEC + 1);
+	log_error("worker", "the supervisor has gone; starting another one");
+	while (handover_supervisor(&h, &err) < 0) {
+		log_error("worker", "%s", err_words(&err));
+		poll(NULL, 0, SUPERVISOR_PAUSE / NSEC_PER_MSEC);
+	}
+	w->adopted_at = clock_mono_ns();
+}
+
 /* Until the mount is gone. */
 static int
 serve(struct worker *w)
 {
 	_cleanup_free_ struct link_msg *m = xmalloc(sizeof(*m));
-	int link = WORKER_LINK_FD, r;
+	const int link = WORKER_LINK_FD;
+	int r;
 
 	for (;;) {
 		struct pollfd p[3] = {
@@ -478,9 +525,17 @@ serve(struct worker *w)
 		if (!(p[0].revents & (POLLIN | POLLHUP)))
 			continue;
 		if (link_recv(link, m) < 0) {
-			log_error("worker", "the supervisor has gone; "
-					    "going on without it");
-			link = -1;
+			if (session_is_gone(w->session))
+				return 0;
+			new_supervisor(w);
+		} else if (m->kind == LINK_ADOPTED) {
+			control_adopted(w->control,
+					(pid_t)strtol(m->text, NULL, 10));
+		} else if (m->kind == LINK_LEAVE) {
+			start_detached(leave_thread, w);
+		} else if (m->kind == LINK_PING) {
+			if (session_is_well(w->session, w->opt.heartbeat))
+				say(LINK_PONG, NULL);
 		} else if (m->kind == LINK_DRAIN) {
 			start_detached(drain_thread, w);
 		} else if (m->kind == LINK_RELOAD) {
@@ -571,6 +626,8 @@ static int
 parse(struct worker *w, int argc, char **argv)
 {
 	bool foreground = argc > 3 && strcmp(argv[3], "foreground") == 0;
+
+	w->foreground = foreground;
 	int r;
 
 	if (argc < 7)
@@ -682,6 +739,8 @@ worker_main(int argc, char **argv)
 	close(w->finished_fd);
 	err_release(&w->err);
 	free(w->instance);
+	free(w->last_end);
 	free(w);
+	say(LINK_DONE, code == WORKER_ENDED ? "0" : "3");
 	return code;
 }

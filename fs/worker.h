@@ -18,6 +18,7 @@
 /* Exit codes; any other: it failed, and the next one is tried. */
 #define WORKER_ENDED 0 /* the mount is gone, everything is sent */
 #define WORKER_LEFT 3  /* the mount is gone, something stays unsent */
+#define WORKER_HANDED 4 /* LINK_LEAVE: the next one goes on */
 
 int worker_main(int argc, char **argv);
 

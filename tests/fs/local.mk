@@ -1,5 +1,7 @@
 # Programs that a shell test runs on a mount.
-check_PROGRAMS += tests/bin/names-test tests/bin/bytes-test
+check_PROGRAMS += tests/bin/names-test tests/bin/bytes-test \
+	tests/bin/bad-worker
+tests_bin_bad_worker_SOURCES = tests/fs/bad-worker.c
 tests_bin_names_test_SOURCES = tests/fs/names-test.c \
 	tests/fs/posix.c tests/fs/posix.h
 tests_bin_names_test_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
@@ -19,9 +21,11 @@ shell_tests += \
 	tests/fs/mount.sh \
 	tests/fs/store-down.sh \
 	tests/fs/passthrough.sh \
+	tests/fs/supervisor.sh \
 	tests/fs/reload.sh \
 	tests/fs/unsent.sh \
 	tests/fs/systemd.sh \
+	tests/fs/upgrade.sh \
 	tests/fs/user.sh \
 	tests/fs/volume-docker.sh \
 	tests/fs/volume-plugin.sh \
