@@ -160,9 +160,13 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 	int64_t now = clock_mono_ns();
 
 	cache_lock(c);
-	if (!epoch_holds_locked(c, path, asked))
-		goto out; /* C9 */
 	e = find_locked(c, path);
+	if (!epoch_holds_locked(c, path, asked)) {
+		/* C9.  Which of the two is newer only the store can tell. */
+		if (e && !(a && be_ver_equal(&e->attr.ver, &a->ver)))
+			e->until_ns = 0;
+		goto out;
+	}
 	if (!a) {
 		if (e && e->pages)
 			tell = true;

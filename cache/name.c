@@ -86,13 +86,13 @@ relabel(struct cache *c, const char *path, const struct be_ver *from,
 	struct content *k = content_find(c, path);
 
 	if (!be_ver_equal(from, &to->ver) && !(to->flags & BE_ATTR_RACY))
-		store_alias(c->store, path, from, path, &to->ver);
+		store_rekey(c->store, path, from, path, &to->ver);
 	if (!k)
 		return;
 	pthread_mutex_lock(&k->lock);
 	if (be_ver_equal(&k->base, from)) {
 		k->base = to->ver;
-		k->racy = to->flags & BE_ATTR_RACY;
+		k->racy = k->racy || (to->flags & BE_ATTR_RACY);
 		if (!content_unsent_locked(k))
 			k->attr = *to;
 	}

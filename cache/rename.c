@@ -109,14 +109,14 @@ moved_version(struct cache *c, const char *from, const char *to,
 
 	/* A version that can't be believed later is for what is open now. */
 	if (same && !((b->attr.flags | out->flags) & BE_ATTR_RACY))
-		store_alias(c->store, from, &b->attr.ver, to, &out->ver);
+		store_rekey(c->store, from, &b->attr.ver, to, &out->ver);
 	k = content_find(c, from);
 	if (!k)
 		return;
 	pthread_mutex_lock(&k->lock);
 	if (same && be_ver_equal(&k->base, &b->attr.ver)) {
 		k->base = out->ver;
-		k->racy = out->flags & BE_ATTR_RACY;
+		k->racy = k->racy || (out->flags & BE_ATTR_RACY);
 		if (!content_unsent_locked(k))
 			k->attr = *out;
 		k->attr.ver = out->ver;

@@ -74,8 +74,8 @@ take_clean_locked(struct content *k)
 	if (!k->exposed &&
 	    (size > k->c->cfg.whole_max || store_verify(k->clean) < 0))
 		return false;
-	if (store_take(k->clean, &k->fd, &k->private_name, &k->sums,
-		       &k->nsums) < 0) {
+	if (store_take(k->clean, k->path, &k->base, &k->fd, &k->private_name,
+		       &k->sums, &k->nsums) < 0) {
 		k->exposed_other = k->exposed;
 		return false;
 	}
@@ -127,7 +127,9 @@ truncate_locked(struct content *k, uint64_t size)
 	if (!content_unsent_locked(k))
 		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
 	if (size < old) {
-		rangeset_del(&k->present, size, old - size);
+		/* What the kernel writes there later is here too, unseen. */
+		if (!k->exposed_rw)
+			rangeset_del(&k->present, size, old - size);
 		rangeset_del(&k->dirty, size, old - size);
 		if (k->clean_end > size)
 			k->clean_end = size;

@@ -234,7 +234,7 @@ store_put(struct store *s, const char *path, const struct be_ver *ver,
 }
 
 bool
-store_alias(struct store *s, const char *path, const struct be_ver *ver,
+store_rekey(struct store *s, const char *path, const struct be_ver *ver,
 	    const char *new_path, const struct be_ver *new_ver)
 {
 	struct record_key k = store_key(s, path, ver);
@@ -253,16 +253,19 @@ store_alias(struct store *s, const char *path, const struct be_ver *ver,
 	if (!f)
 		return false;
 	r = save_record(s, f->fd, &nn, &nk, &f->rec);
-	if (r == 0 && linkat(s->fd[DIR_CLEAN], n.s, s->fd[DIR_CLEAN], nn.s,
-			     0) < 0)
-		r = errno == EEXIST ? 0 : -errno;
+	if (r == 0 && renameat(s->fd[DIR_CLEAN], n.s, s->fd[DIR_CLEAN], nn.s) <
+			      0)
+		r = -errno;
 	if (r == 0) {
+		fremovexattr(f->fd, n.xattr);
+		unlinkat(s->fd[DIR_CLEAN], n.rec, 0);
 		store_carry_verified(f);
 		reclaim_added(s, &nn, 0);
 	} else {
-		store_failed(s, FAULT_WRITE, r, "link");
+		store_failed(s, FAULT_WRITE, r, "rename");
 	}
 	store_close(f);
+	store_idle_drop(s, &n);
 	return r == 0;
 }
 

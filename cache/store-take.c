@@ -15,20 +15,34 @@
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
+/* Is f the only file, under this name only? */
+static bool
+is_sole(struct store_file *f, const struct clean_name *n)
+{
+	struct stat st, named;
+
+	return fstat(f->fd, &st) == 0 && st.st_nlink == 1 &&
+	       fstatat(f->s->fd[DIR_CLEAN], n->s, &named,
+		       AT_SYMLINK_NOFOLLOW) == 0 &&
+	       named.st_ino == st.st_ino && named.st_dev == st.st_dev;
+}
+
 int
-store_take(struct store_file *f, int *out, char **name, uint64_t **sums,
-	   uint64_t *n)
+store_take(struct store_file *f, const char *path, const struct be_ver *ver,
+	   int *out, char **name, uint64_t **sums, uint64_t *n)
 {
 	struct store *s = f->s;
+	struct record_key key = store_key(s, path, ver);
 	_cleanup_close_ int fd = -1, temp = -1;
 	char private[TEMP_NAME_MAX], self[32];
-	struct stat st;
+	struct clean_name at; /* it may have been renamed since it was opened */
 	int r;
 
+	store_clean_name(&key, &at);
 	/* Nobody else may have it open: our own lock becomes exclusive. */
 	if (flock(f->fd, LOCK_EX | LOCK_NB) < 0)
 		return -EBUSY;
-	if (fstat(f->fd, &st) < 0 || st.st_nlink != 1)
+	if (!is_sole(f, &at))
 		goto busy;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
 	fd = open(self, O_RDWR | O_CLOEXEC);
@@ -37,13 +51,12 @@ store_take(struct store_file *f, int *out, char **name, uint64_t **sums,
 	r = store_temp(s, DIR_FILES, "", &temp, private);
 	if (r < 0)
 		goto busy;
-	if (renameat(s->fd[DIR_CLEAN], f->name.s, s->fd[DIR_FILES], private) <
-	    0) {
+	if (renameat(s->fd[DIR_CLEAN], at.s, s->fd[DIR_FILES], private) < 0) {
 		unlinkat(s->fd[DIR_FILES], private, 0);
 		goto busy;
 	}
-	unlinkat(s->fd[DIR_CLEAN], f->name.rec, 0);
-	fremovexattr(fd, f->name.xattr);
+	unlinkat(s->fd[DIR_CLEAN], at.rec, 0);
+	fremovexattr(fd, at.xattr);
 	f->taken = true;
 	flock(f->fd, LOCK_UN); /* it can't be evicted where it is now */
 	*sums = f->rec.nblocks ? xmemdup(f->rec.sums, f->rec.nblocks *

@@ -71,13 +71,13 @@ void store_close(struct store_file *f);
 
 /*
  * Makes a clean file private, in place: the same inode, now writable, in no
- * table and under no key (rule 18).  *sums (owned by the caller, n of them)
- * are those of its blocks.  f stays open for what still reads through it, but
- * verifies no more.  -EBUSY: another daemon has it open, or it is clean under
- * a second key.
+ * table and under no key (rule 18).  path and ver: its key now.  *sums (owned by
+ * the caller, n of them) are those of its blocks.  f stays open for what still
+ * reads through it, but verifies no more.  -EBUSY: another daemon has it open,
+ * or it is not the file of that key.
  */
-int store_take(struct store_file *f, int *fd, char **name, uint64_t **sums,
-	       uint64_t *n);
+int store_take(struct store_file *f, const char *path, const struct be_ver *ver,
+	       int *fd, char **name, uint64_t **sums, uint64_t *n);
 
 /* --- private files ------------------------------------------------------- */
 
@@ -112,8 +112,9 @@ bool store_publish(struct store *s, const char *name, int fd, const char *path,
 /* The same, from memory (small files). */
 bool store_put(struct store *s, const char *path, const struct be_ver *ver,
 	       const void *p, size_t len);
-/* The same bytes under a second key (rename, chmod on a file store). */
-bool store_alias(struct store *s, const char *path, const struct be_ver *ver,
+/* The same bytes under another key from now on (rename, chmod on a file
+ * store).  Who has it open goes on. */
+bool store_rekey(struct store *s, const char *path, const struct be_ver *ver,
 		 const char *new_path, const struct be_ver *new_ver);
 void store_forget(struct store *s, const char *path, const struct be_ver *ver);
 

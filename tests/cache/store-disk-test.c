@@ -347,7 +347,7 @@ nothing_works(struct store *s, int private_error)
 
 	assert_false(put(s, "new", "x", 1));
 	assert_int_equal(look(s, "new", "x", 1), 0);
-	assert_false(store_alias(s, "kept", &v, "other", &w));
+	assert_false(store_rekey(s, "kept", &v, "other", &w));
 	assert_int_equal(store_private_new(s, &fd, &name), private_error);
 	r = journal_put(s, "1", &rec);
 	assert_int_equal(r, private_error);

@@ -503,7 +503,7 @@ op_forget(struct store *s)
 }
 
 static void
-op_alias(struct store *s)
+op_rekey(struct store *s)
 {
 	struct be_ver v = box_ver("v"), w = box_ver("w");
 	char path[2100];
@@ -511,7 +511,7 @@ op_alias(struct store *s)
 	for (unsigned key = 20; key < 22; key++) {
 		put_key(s, key);
 		key_path(key, path, sizeof(path));
-		store_alias(s, path, &v, path, &w);
+		store_rekey(s, path, &v, path, &w);
 	}
 }
 
@@ -647,7 +647,7 @@ test_killed_anywhere(void **state)
 {
 	static void (*const ops[])(struct store *) = {
 		op_put,		 op_put_rec_file, op_publish,
-		op_publish_over, op_forget,	  op_alias,
+		op_publish_over, op_forget,	  op_rekey,
 		op_journal,
 	};
 	struct box *b = *state;
