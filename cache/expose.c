@@ -227,10 +227,12 @@ make_writable(struct content *k, struct cache_ctx *ctx)
 
 	pthread_mutex_lock(&k->lock);
 	fresh = k->truncated || !k->in_store;
-	if (!fresh && !k->staged && !k->exposed &&
-	    k->attr.size > k->c->cfg.whole_max) {
+	if (!fresh && !k->exposed && k->attr.size > k->c->cfg.whole_max &&
+	    (!k->staged || !content_local_locked(k, 0, EVERYTHING))) {
+		/* Its dirty ranges are better known, and what is not here
+		 * need not come. */
 		pthread_mutex_unlock(&k->lock);
-		return -EOPNOTSUPP; /* its dirty ranges are better known */
+		return -EOPNOTSUPP;
 	}
 	ret = content_stage_locked(k, ctx);
 	pthread_mutex_unlock(&k->lock);

@@ -42,6 +42,7 @@ shell_tests += \
 	tests/fs/archives.sh \
 	tests/fs/copy-tree.sh \
 	tests/fs/editing.sh \
+	tests/fs/edit-large.sh \
 	tests/fs/excl-race.sh \
 	tests/fs/git.sh \
 	tests/fs/https.sh \
