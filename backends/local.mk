@@ -24,6 +24,8 @@ libbackends_a_SOURCES += \
 	backends/s3-error.c \
 	backends/s3-error.h \
 	backends/s3-head.c \
+	backends/s3-hedge.c \
+	backends/s3-hedge.h \
 	backends/s3-http.c \
 	backends/s3-http.h \
 	backends/s3-key.c \

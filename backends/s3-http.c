@@ -14,6 +14,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "backends/s3-hedge.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
@@ -40,6 +41,8 @@ struct s3_http {
 	bool insecure;
 	atomic_long connect_ms;
 	atomic_long idle_s;
+	bool hedging;
+	struct s3_hedge hedge;
 	atomic_ullong kinds[S3_NKINDS];
 	atomic_ullong bytes_in, bytes_out, connections, retries, failures;
 };
@@ -52,6 +55,14 @@ struct run {
 	uint64_t pos; /* of the request's body */
 	size_t hbytes;
 	bool interim; /* the headers are of a 1xx answer */
+	/* The same request on another connection.  Who has an answer first
+	 * has the body's taker; the other is lost. */
+	struct s3_http *h;
+	struct run *peer;
+	struct s3_xfer twin;	  /* what the second one fills */
+	struct s3_xfer *for_both; /* of the first: what the caller gets */
+	bool second, timed, answered, lost;
+	int64_t start_ns, delay_ns; /* INT64_MAX: not asked twice */
 	char errbuf[CURL_ERROR_SIZE];
 };
 
@@ -114,6 +125,8 @@ s3_http_new(const struct s3_http_config *cfg, struct s3_http **out,
 	pthread_mutex_init(&h->lock, NULL);
 	h->ca_bundle = cfg->ca_bundle ? xstrdup(cfg->ca_bundle) : NULL;
 	h->insecure = cfg->insecure;
+	h->hedging = cfg->hedge;
+	s3_hedge_init(&h->hedge);
 	s3_http_set_timeouts(h, cfg);
 	*out = h;
 	return 0;
@@ -139,6 +152,7 @@ s3_http_free(struct s3_http *h)
 		h->lanes = l->next;
 		lane_free(l);
 	}
+	s3_hedge_release(&h->hedge);
 	pthread_mutex_destroy(&h->lock);
 	free(h->ca_bundle);
 	free(h);
@@ -185,6 +199,30 @@ lane_give(struct s3_http *h, struct lane *l)
 
 /* --- callbacks ----------------------------------------------------------- */
 
+static enum s3_hedge_kind
+hedge_kind(enum s3_kind kind)
+{
+	return kind == S3_HEAD ? S3_HEDGE_HEAD :
+	       kind == S3_LIST ? S3_HEDGE_LIST :
+				 S3_HEDGE_GET;
+}
+
+/* The answer begins. */
+static void
+first_word(struct run *run)
+{
+	struct run *peer = run->peer;
+
+	if (run->lost)
+		return;
+	run->answered = true;
+	if (peer && peer->easy)
+		peer->lost = true;
+	if (run->timed)
+		s3_hedge_saw(&run->h->hedge, hedge_kind(run->x->kind),
+			     clock_mono_ns() - run->start_ns, run->second);
+}
+
 static size_t
 on_header(char *p, size_t size, size_t n, void *arg)
 {
@@ -194,6 +232,10 @@ on_header(char *p, size_t size, size_t n, void *arg)
 	size_t vlen;
 
 	n *= size;
+	if (!run->answered)
+		first_word(run);
+	if (run->lost)
+		return 0;
 	if (n >= 5 && memcmp(p, "HTTP/", 5) == 0) {
 		fields_clear(r);
 		run->hbytes = 0;
@@ -372,7 +414,10 @@ run_start(struct s3_http *h, struct lane *l, struct run *run,
 {
 	s3_reply_release(&x->reply);
 	memset(run, 0, sizeof(*run));
+	run->h = h;
 	run->x = x;
+	run->start_ns = clock_mono_ns();
+	run->delay_ns = INT64_MAX;
 	if (l->neasy) {
 		run->easy = l->easy[--l->neasy];
 		curl_easy_reset(run->easy);
@@ -405,7 +450,8 @@ run_finish(struct s3_http *h, struct lane *l, struct run *run, int code)
 	else
 		r->status = 0;
 	if (code != CURLE_OK) {
-		atomic_fetch_add(&h->failures, 1);
+		if (!run->lost)
+			atomic_fetch_add(&h->failures, 1);
 		r->words = xstrdup(code < 0 ? "given up" :
 				   *run->errbuf ? run->errbuf :
 						  curl_easy_strerror(code));
@@ -424,13 +470,115 @@ run_finish(struct s3_http *h, struct lane *l, struct run *run, int code)
 	run->x = NULL;
 }
 
+/* --- asking twice -------------------------------------------------------- */
+
+static void
+second_start(struct s3_http *h, struct lane *l, struct run *first,
+	     struct run *second)
+{
+	struct s3_xfer twin = *first->x;
+
+	memset(&twin.reply, 0, sizeof(twin.reply));
+	memset(second, 0, sizeof(*second));
+	second->twin = twin;
+	run_start(h, l, second, &twin);
+	/* run_start cleared it */
+	second->twin = twin;
+	second->x = &second->twin;
+	second->second = second->timed = true;
+	curl_easy_setopt(second->easy, CURLOPT_FRESH_CONNECT, 1L);
+	second->peer = first;
+	first->peer = second;
+}
+
+/* Starts what is due; how long until the next is, in ms. */
+static int
+hedge_due(struct s3_http *h, struct lane *l, struct run *runs, size_t slots,
+	  size_t *active)
+{
+	int64_t now, wait = POLL_MS * NSEC_PER_MSEC;
+
+	if (!h->hedging)
+		return POLL_MS;
+	now = clock_mono_ns();
+	for (size_t i = 0; i < slots; i++) {
+		struct run *r = &runs[i];
+		int64_t left;
+
+		if (!r->easy || r->peer || r->answered ||
+		    r->delay_ns == INT64_MAX)
+			continue;
+		left = r->start_ns + r->delay_ns - now;
+		if (left > 0) {
+			if (left < wait)
+				wait = left;
+			continue;
+		}
+		r->delay_ns = INT64_MAX;
+		if (s3_hedge_take(&h->hedge)) {
+			second_start(h, l, r, &runs[slots + i]);
+			++*active;
+		}
+	}
+	return wait / NSEC_PER_MSEC + 1;
+}
+
+/*
+ * One of two came to its end.  true: the other goes on, and may still have an
+ * answer; this one does not count.
+ */
+static bool
+leaves_it_to_peer(struct run *run, int code)
+{
+	struct run *peer = run->peer;
+
+	return run->lost || (code != CURLE_OK && !run->answered && peer &&
+			     peer->easy && !peer->lost);
+}
+
+/* The one that answered, or ended last, speaks for both. */
+static void
+pair_settle(struct run *run, struct s3_xfer *x)
+{
+	struct run *first = run->second ? run->peer : run;
+	struct s3_xfer *to = first->for_both;
+
+	if (x == to)
+		return;
+	s3_reply_release(&to->reply);
+	to->reply = x->reply;
+	memset(&x->reply, 0, sizeof(x->reply));
+}
+
+/* --- the loop ------------------------------------------------------------ */
+
 static struct run *
 run_idle(struct run *runs, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!runs[i].easy)
+		if (!runs[i].easy && !(runs[i].peer && runs[i].peer->easy))
 			return &runs[i];
 	return NULL;
+}
+
+static void
+run_done(struct s3_http *h, struct lane *l, struct run *run, int code)
+{
+	bool quiet = leaves_it_to_peer(run, code);
+	struct s3_xfer *x = run->x;
+
+	if (quiet) {
+		run->lost = true;
+		/* What the caller gets may be the other's already. */
+		if (!run->second)
+			memset(&run->twin, 0, sizeof(run->twin));
+		x = run->x = &run->twin;
+	}
+	run_finish(h, l, run, code);
+	if (quiet)
+		s3_reply_release(&x->reply);
+	else
+		pair_settle(run, x);
 }
 
 int
@@ -447,7 +595,8 @@ s3_http_run(struct s3_http *h, struct be_ctx *ctx, struct s3_xfer **x, size_t n,
 		return 0;
 	if (slots == 0)
 		slots = 1;
-	runs = xcalloc(slots, sizeof(*runs));
+	/* The second half is for second requests. */
+	runs = xcalloc(2 * slots, sizeof(*runs));
 	l = lane_take(h);
 	while (next < n || active) {
 		struct run *idle;
@@ -455,7 +604,14 @@ s3_http_run(struct s3_http *h, struct be_ctx *ctx, struct s3_xfer **x, size_t n,
 		int left, running;
 
 		while (next < n && (idle = run_idle(runs, slots))) {
-			run_start(h, l, idle, x[next++]);
+			run_start(h, l, idle, x[next]);
+			idle->for_both = x[next];
+			if (h->hedging && x[next]->hedge) {
+				idle->timed = true;
+				idle->delay_ns = s3_hedge_delay(
+					&h->hedge, hedge_kind(x[next]->kind));
+			}
+			next++;
 			active++;
 		}
 		curl_multi_perform(l->multi, &running);
@@ -467,18 +623,28 @@ s3_http_run(struct s3_http *h, struct be_ctx *ctx, struct s3_xfer **x, size_t n,
 				continue;
 			curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE,
 					  &priv);
-			run_finish(h, l, (struct run *)(void *)priv, code);
+			run_done(h, l, (struct run *)(void *)priv, code);
 			active--;
+		}
+		/* Who was asked too is not waited for. */
+		for (size_t i = 0; i < 2 * slots; i++) {
+			if (runs[i].easy && runs[i].lost) {
+				run_done(h, l, &runs[i], -1);
+				active--;
+			}
 		}
 		ret = be_must_stop(ctx);
 		if (ret < 0)
 			break;
-		if (active)
-			curl_multi_poll(l->multi, NULL, 0, POLL_MS, NULL);
+		if (active) {
+			int ms = hedge_due(h, l, runs, slots, &active);
+
+			curl_multi_poll(l->multi, NULL, 0, ms, NULL);
+		}
 	}
-	for (size_t i = 0; i < slots; i++)
+	for (size_t i = 0; i < 2 * slots; i++)
 		if (runs[i].easy)
-			run_finish(h, l, &runs[i], -1);
+			run_done(h, l, &runs[i], -1);
 	lane_give(h, l);
 	/* All is answered: too late to stop. */
 	if (ret < 0 && !active && next == n)
@@ -500,6 +666,7 @@ s3_http_stats(struct s3_http *h, be_stat_fn *fn, void *arg)
 		S3_KINDS(X)
 #undef X
 	};
+	uint64_t asked, won;
 
 	for (size_t i = 0; i < S3_NKINDS; i++)
 		fn(arg, names[i], atomic_load(&h->kinds[i]));
@@ -508,4 +675,10 @@ s3_http_stats(struct s3_http *h, be_stat_fn *fn, void *arg)
 	fn(arg, "connections", atomic_load(&h->connections));
 	fn(arg, "retries", atomic_load(&h->retries));
 	fn(arg, "requests_failed", atomic_load(&h->failures));
+	pthread_mutex_lock(&h->hedge.lock);
+	asked = h->hedge.asked;
+	won = h->hedge.won;
+	pthread_mutex_unlock(&h->hedge.lock);
+	fn(arg, "requests_hedged", asked);
+	fn(arg, "hedges_won", won);
 }

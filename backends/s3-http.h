@@ -73,6 +73,7 @@ struct s3_xfer {
 	uint64_t fd_off;
 	uint64_t body_len;
 	size_t body_max; /* of the reply; 0 = S3_ERROR_MAX */
+	bool hedge; /* a GET, HEAD or LIST of little: it may be asked twice */
 	/* Takes the body of a 200 or 206; nonzero ends the transfer. */
 	int (*on_body)(void *arg, const struct s3_reply *r, const void *p,
 		       size_t n);
@@ -85,6 +86,7 @@ struct s3_http_config {
 	bool insecure;
 	int64_t connect_timeout_ns;
 	int64_t request_timeout_ns; /* without progress */
+	bool hedge; /* s3-hedge.h */
 };
 
 struct s3_http;

@@ -89,6 +89,7 @@ struct s3_req {
 	uint64_t fd_off, body_len;
 	char payload[65];
 	size_t body_max;
+	bool large; /* a GET of so much that it is not asked twice */
 	int (*on_body)(void *arg, const struct s3_reply *r, const void *p,
 		       size_t n);
 	void *arg;

@@ -14,6 +14,7 @@
 #include "common/xalloc.h"
 
 #define READ_PIECE (8u * 1024 * 1024) /* of a long read, in parallel */
+#define HEDGE_MAX (1u * 1024 * 1024) /* larger ones are not asked twice */
 #define READ_PIECES 4		      /* bound of the memory they wait in */
 #define BAD_BYTES_TRIES 4
 
@@ -363,6 +364,7 @@ piece_init(struct piece *pc, const char *key, const char *etag, uint64_t off,
 		 off + len - 1);
 	s3_req_head(&pc->q, "range", range);
 	s3_req_head(&pc->q, "if-match", quoted);
+	pc->q.large = len > HEDGE_MAX;
 	pc->q.on_body = piece_body;
 	pc->q.arg = pc;
 }

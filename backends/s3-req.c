@@ -237,6 +237,8 @@ sent_build(struct s3 *s, struct be_ctx *ctx, struct sent *t)
 	t->x.fd_off = q->fd_off;
 	t->x.body_len = q->body_len;
 	t->x.body_max = q->body_max;
+	t->x.hedge = q->kind == S3_HEAD || q->kind == S3_LIST ||
+		     (q->kind == S3_GET && !q->large);
 	t->x.on_body = q->on_body;
 	t->x.arg = q->arg;
 	return 0;

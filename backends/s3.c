@@ -467,6 +467,7 @@ make_http(struct s3 *s, const struct be_config *cfg, struct err *err)
 	struct s3_http_config hc = {
 		.ca_bundle = first(get(cfg, "ca_bundle"), env("AWS_CA_BUNDLE")),
 		.insecure = get_bool(cfg, "insecure", 0),
+		.hedge = get_bool(cfg, "hedge", 0),
 	};
 	int ret = get_timeouts(cfg, &hc, err);
 

@@ -45,6 +45,7 @@ shell_tests += \
 	tests/fs/edit-large.sh \
 	tests/fs/excl-race.sh \
 	tests/fs/git.sh \
+	tests/fs/hedge.sh \
 	tests/fs/https.sh \
 	tests/fs/nginx.sh \
 	tests/fs/read-cold.sh \
