@@ -201,11 +201,11 @@ class Bench:
                      "rename")
 
     def opens(self, fs, r):
-        self.measure("open+read 4 KiB+close, warm", fs, "us", "us", "open",
-                     fs.dir, FILES, 4096, self.args.seconds)
+        self.measure("open+read 4 KiB+close, warm", fs, "us", "p50_us",
+                     "open", fs.dir, FILES, 4096, self.args.seconds)
 
     def stats(self, fs, r):
-        self.measure("stat, warm", fs, "us", "us", "stat", fs.dir, FILES,
+        self.measure("stat, warm", fs, "us", "p50_us", "stat", fs.dir, FILES,
                      self.args.seconds)
 
     def colds(self, fs, r):
@@ -268,7 +268,7 @@ class Bench:
 
     def opens_default(self, fs, r):
         self.measure("open+read 4 KiB+close, warm, asking the store", fs,
-                     "us", "us", "open", fs.dir, FILES, 4096,
+                     "us", "p50_us", "open", fs.dir, FILES, 4096,
                      self.args.seconds)
 
     def web(self):
