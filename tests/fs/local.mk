@@ -8,8 +8,12 @@ tests_bin_names_test_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
 tests_bin_bytes_test_SOURCES = tests/fs/bytes-test.c \
 	tests/fs/posix.c tests/fs/posix.h
 tests_bin_bytes_test_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
+check_PROGRAMS += tests/bin/random-io
+tests_bin_random_io_SOURCES = tests/fs/random-io.c
+tests_bin_random_io_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
 
 shell_tests += tests/fs/posix.sh tests/fs/interrupt.sh tests/fs/versions.sh
+shell_tests += tests/fs/random-io.sh
 shell_tests += \
 	tests/fs/credentials.sh \
 	tests/fs/dead.sh \
