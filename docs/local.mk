@@ -8,10 +8,18 @@ EXTRA_DIST += \
 	CONTRIBUTING.md \
 	docs/architecture.md \
 	docs/cache-format.md \
+	docs/containers.md \
 	docs/errno.md \
 	docs/locking.md \
 	docs/migration.md \
 	docs/semantics.md \
+	examples/docker-compose/app.conf \
+	examples/docker-compose/docker-compose.yml \
+	examples/docker-compose/volume-plugin.yml \
+	examples/docker-compose/web.conf \
+	examples/kubernetes/daemonset.yaml \
+	examples/kubernetes/pod.yaml \
+	examples/sidecar/Dockerfile \
 	examples/docker.service.d-sharedfs.conf \
 	examples/fstab \
 	examples/sharedfs-health.service \

@@ -1,4 +1,4 @@
-shell_tests += tests/lint/man.sh
+shell_tests += tests/lint/man.sh tests/lint/examples.sh
 shell_tests += tests/lint/errno-doc.sh
 shell_tests += tests/lint/banned.sh tests/lint/includes.sh
 EXTRA_DIST += tests/lint/code.awk
