@@ -13,6 +13,7 @@ noinst_LIBRARIES += libfs.a
 libfs_a_SOURCES = \
 	fs/abi.c fs/abi.h \
 	fs/client.c fs/client.h \
+	fs/confine.c fs/confine.h \
 	fs/control.c fs/control.h \
 	fs/doctor.c fs/doctor.h \
 	fs/exe.c fs/exe.h \

@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "fs/confine.h"
 #include "fs/control.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
@@ -671,6 +672,7 @@ process_set_up(void)
 		lim.rlim_cur = lim.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &lim);
 	}
+	confine_worker();
 }
 
 static int

@@ -15,9 +15,11 @@ tests_bin_random_io_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
 shell_tests += tests/fs/posix.sh tests/fs/interrupt.sh tests/fs/versions.sh
 shell_tests += tests/fs/random-io.sh
 shell_tests += \
+	tests/fs/confined.sh \
 	tests/fs/credentials.sh \
 	tests/fs/dead.sh \
 	tests/fs/doctor.sh \
+	tests/fs/escape.sh \
 	tests/fs/guard.sh \
 	tests/fs/kill-points.sh \
 	tests/fs/kill-worker.sh \

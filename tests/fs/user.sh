@@ -30,6 +30,13 @@ as_user sh -c "echo mine >'$D/file'"
 same content "$(as_user cat "$D/file")" mine
 same "in the store" "$(stat -c %u "$store_dir/file")" 65534
 as_user sharedfs status --check "$D" >/dev/null || fail "status"
+# [I.8]: its memory is closed even to its own user.
+worker=$(as_user sharedfs status --json "$D" |
+	sed -n 's/.*"worker_pid": \([0-9]*\).*/\1/p')
+if ! grep -q '^#define SHAREDFS_SANITIZED' "$builddir/config.h" &&
+    as_user cat "/proc/$worker/environ" >/dev/null 2>&1; then
+	fail "the worker's memory can be read by its user"
+fi
 # Nobody else gets in, nor to the control socket.
 if setpriv --reuid=65533 --regid=65533 --clear-groups ls "$D" 2>/dev/null; then
 	fail "another user sees the mount"
