@@ -24,6 +24,7 @@ uninstall-hook:
 sbin_PROGRAMS += migrate-local-uploads
 migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-args.c \
+	mount-helpers/migrate-back.c \
 	mount-helpers/migrate-cutover.c \
 	mount-helpers/migrate-entry.c \
 	mount-helpers/migrate-follow.c \

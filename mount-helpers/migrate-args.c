@@ -24,6 +24,7 @@ static const char usage_text[] =
 	"  --cutover[=wait]      then put the share in DIR's place (wait: at Enter)\n"
 	"  --late=TIME           how long programs may hold old files open (60)\n"
 	"  --write-fstab         add the share to /etc/fstab\n"
+	"  --undo                take the share away again, with what changed in it\n"
 	"  --verify              read all of the store again and compare\n"
 	"  --report=FILE         write a report (JSON)\n"
 	"  --progress=plain|none lines for a log, or nothing\n"

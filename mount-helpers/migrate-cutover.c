@@ -178,6 +178,8 @@ swap(struct cut *c)
 	struct mig *m = c->m;
 	struct mig_hold hold = { 0 };
 	_cleanup_close_ int clone = -1;
+	_cleanup_free_ char *when =
+		xasprintf("%lld", (long long)clock_wall().tv_sec);
 	int64_t began, bare;
 	pid_t worker;
 	int r = mig_mount_worker(c->stage, &worker, &c->err);
@@ -215,6 +217,7 @@ swap(struct cut *c)
 		mig_hold_end(&hold);
 		return r;
 	}
+	mig_journal_set(m->journal, "cut", when);
 	mig_journal_set(m->journal, "cutover", "done");
 	r = last_delta(m, began);
 	mig_hold_end(&hold);

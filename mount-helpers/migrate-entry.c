@@ -45,8 +45,8 @@ kind_of(mode_t mode)
 	return '\0';
 }
 
-static void
-rec_of_stat(struct mig_rec *r, const struct stat *st)
+void
+mig_rec_of_stat(struct mig_rec *r, const struct stat *st)
 {
 	memset(r, 0, sizeof(*r));
 	r->kind = kind_of(st->st_mode);
@@ -74,6 +74,48 @@ mig_entry_same(const struct mig_rec *r, const struct stat *st)
 	return r->mtime == mig_ns(st->st_mtim) &&
 	       r->ctime == mig_ns(st->st_ctim) &&
 	       (r->kind != 'f' || r->size == (uint64_t)st->st_size);
+}
+
+/* One thread at a time works on a path, and on the names of an inode.  A path
+ * is taken first. */
+static void
+key_take(struct mig *m, uint64_t key)
+{
+	size_t i;
+
+	pthread_mutex_lock(&m->keys_lock);
+	for (;;) {
+		for (i = 0; i < m->keys_n && m->keys_busy[i] != key; i++)
+			;
+		if (i == m->keys_n)
+			break;
+		pthread_cond_wait(&m->keys_freed, &m->keys_lock);
+	}
+	m->keys_busy = xrealloc(m->keys_busy, m->keys_n + 1,
+				  sizeof(*m->keys_busy));
+	m->keys_busy[m->keys_n++] = key;
+	pthread_mutex_unlock(&m->keys_lock);
+}
+
+static void
+key_give(struct mig *m, uint64_t key)
+{
+	pthread_mutex_lock(&m->keys_lock);
+	for (size_t i = 0; i < m->keys_n; i++) {
+		if (m->keys_busy[i] == key) {
+			m->keys_busy[i] = m->keys_busy[--m->keys_n];
+			break;
+		}
+	}
+	pthread_cond_broadcast(&m->keys_freed);
+	pthread_mutex_unlock(&m->keys_lock);
+}
+
+static uint64_t
+key_of(const char *path)
+{
+	/* Not a number that an inode has. */
+	return XXH3_64bits(path, strlen(path)) | UINT64_C(1) << 63;
 }
 
 /* Its name in the store. */
@@ -167,40 +209,6 @@ resolve_collision(struct entry *e, int fd, int r)
 	return err_set(&e->err, -EEXIST, "other content has this name");
 }
 
-/* One thread at a time works on the names of an inode. */
-static void
-inode_take(struct mig *m, uint64_t ino)
-{
-	size_t i;
-
-	pthread_mutex_lock(&m->inodes_lock);
-	for (;;) {
-		for (i = 0; i < m->inodes_n && m->inodes_busy[i] != ino; i++)
-			;
-		if (i == m->inodes_n)
-			break;
-		pthread_cond_wait(&m->inodes_freed, &m->inodes_lock);
-	}
-	m->inodes_busy = xrealloc(m->inodes_busy, m->inodes_n + 1,
-				  sizeof(*m->inodes_busy));
-	m->inodes_busy[m->inodes_n++] = ino;
-	pthread_mutex_unlock(&m->inodes_lock);
-}
-
-static void
-inode_give(struct mig *m, uint64_t ino)
-{
-	pthread_mutex_lock(&m->inodes_lock);
-	for (size_t i = 0; i < m->inodes_n; i++) {
-		if (m->inodes_busy[i] == ino) {
-			m->inodes_busy[i] = m->inodes_busy[--m->inodes_n];
-			break;
-		}
-	}
-	pthread_cond_broadcast(&m->inodes_freed);
-	pthread_mutex_unlock(&m->inodes_lock);
-}
-
 /* 1: the store has it as one more name of the same file.  0: not so. */
 static int
 try_link(struct entry *e)
@@ -282,11 +290,11 @@ file_entry(struct entry *e)
 		mig_count(e->m, MIG_RETRIED, 1);
 		return;
 	}
-	rec_of_stat(&e->rec, &e->st);
+	mig_rec_of_stat(&e->rec, &e->st);
 	if (mig_source_racy(&e->st))
 		e->rec.flags |= MIG_REC_RACY;
 	if (e->st.st_nlink > 1) {
-		inode_take(e->m, e->st.st_ino);
+		key_take(e->m, e->st.st_ino);
 		linked = true;
 	}
 	r = linked && !e->known && try_link(e) ? 0 : send_file(e, fd);
@@ -306,7 +314,7 @@ file_entry(struct entry *e)
 		failed(e, r);
 	}
 	if (linked)
-		inode_give(e->m, e->st.st_ino);
+		key_give(e->m, e->st.st_ino);
 }
 
 /* --- the other kinds ------------------------------------------------------- */
@@ -558,11 +566,12 @@ mig_entry_gone(struct mig_worker *w, const char *path)
 {
 	struct entry e = { .w = w, .m = w->m, .path = path, .err = ERR_INIT };
 
-	if (!mig_journal_get(w->m->journal, path, &e.old)) {
+	key_take(w->m, key_of(path));
+	if (mig_journal_get(w->m->journal, path, &e.old))
+		gone_entry(&e);
+	else
 		mig_list_forget(w->m, path);
-		return;
-	}
-	gone_entry(&e);
+	key_give(w->m, key_of(path));
 	mig_rec_release(&e.old);
 	err_release(&e.err);
 }
@@ -578,11 +587,10 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 	char kind = kind_of(st->st_mode);
 	bool there;
 
+	key_take(w->m, key_of(path));
 	e.known = mig_journal_get(w->m->journal, path, &e.old);
-	if (e.known && kind && mig_entry_same(&e.old, st)) {
-		mig_rec_release(&e.old);
-		return true;
-	}
+	if (e.known && kind && mig_entry_same(&e.old, st))
+		goto out;
 	if (e.known && e.old.kind != kind) {
 		/* Another kind of thing: the old one goes first. */
 		gone_entry(&e);
@@ -594,7 +602,7 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 	}
 	if (!e.known)
 		mig_leftover(w, path, kind);
-	rec_of_stat(&e.rec, st);
+	mig_rec_of_stat(&e.rec, st);
 	switch (kind) {
 	case 'f':
 		file_entry(&e);
@@ -615,6 +623,7 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 				 "a device: a share has none");
 	}
 out:
+	key_give(w->m, key_of(path));
 	mig_rec_release(&e.old);
 	mig_rec_release(&e.rec);
 	err_release(&e.err);

@@ -279,8 +279,12 @@ finish(struct mig *m, int code)
 static int
 undo(struct mig *m)
 {
+	int code;
+
 	atomic_store(&m->showing, true);
-	return finish(m, mig_undo(m));
+	code = mig_undo(m);
+
+	return finish(m, code);
 }
 
 /* Only if everything is in the share that it can have. */
@@ -358,8 +362,8 @@ main(int argc, char **argv)
 	}
 	if (log_level_parse(args.opt.log_level, &level) == 0)
 		log_init(level, LOG_TEXT, STDERR_FILENO);
-	pthread_mutex_init(&m.inodes_lock, NULL);
-	pthread_cond_init(&m.inodes_freed, NULL);
+	pthread_mutex_init(&m.keys_lock, NULL);
+	pthread_cond_init(&m.keys_freed, NULL);
 	m.jobs = args.jobs;
 	host_name(&m);
 	/* What the store writes must not be cut by our umask. */
@@ -376,10 +380,10 @@ main(int argc, char **argv)
 	idmap_release(&m.gids);
 	if (m.root >= 0)
 		close(m.root);
-	free(m.inodes_busy);
+	free(m.keys_busy);
 	free(m.dir);
-	pthread_cond_destroy(&m.inodes_freed);
-	pthread_mutex_destroy(&m.inodes_lock);
+	pthread_cond_destroy(&m.keys_freed);
+	pthread_mutex_destroy(&m.keys_lock);
 	mig_args_release(&args);
 	return code;
 }

@@ -23,9 +23,15 @@
 
 #define QUEUE_MAX 10000 /* files; readers of directories wait above it */
 
+enum what {
+	LOOK, /* compare it with the store, and carry it */
+	GONE, /* remove it from the store */
+	TIME, /* a directory's time */
+};
 struct task {
 	char *path;
-	struct stat st;
+	enum what what;
+	struct stat st; /* of LOOK */
 	struct task *next;
 };
 struct seen {
@@ -187,8 +193,17 @@ scan_dir(struct pass *p, const char *path)
 static void
 run_task(struct pass *p, struct mig_worker *w, struct task *t)
 {
-	bool there = mig_entry(w, t->path, &t->st);
+	bool there;
 
+	if (t->what == GONE) {
+		mig_entry_gone(w, t->path);
+		return;
+	}
+	if (t->what == TIME) {
+		mig_entry_dir_time(w, t->path);
+		return;
+	}
+	there = mig_entry(w, t->path, &t->st);
 	if (S_ISDIR(t->st.st_mode)) {
 		if (there)
 			scan_dir(p, t->path);
@@ -269,15 +284,66 @@ run_workers(struct pass *p)
 		pthread_join(t[--n], NULL);
 }
 
+/* Before the workers run: no limit, no lock. */
+static void
+queue(struct pass *p, const char *path, enum what what, const struct stat *st)
+{
+	struct task *t = xcalloc(1, sizeof(*t));
+
+	t->path = xstrdup(path);
+	t->what = what;
+	if (st)
+		t->st = *st;
+	if (st && S_ISDIR(st->st_mode)) {
+		push_locked(&p->dirs, t);
+	} else {
+		push_locked(&p->files, t);
+		p->nfiles++;
+	}
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Files first and at the same time, then directories, the deepest first.  The
+ * strings are freed. */
+static void
+remove_all(struct pass *p, struct mig_worker *w, char **paths, size_t n)
+{
+	if (n == 0)
+		return;
+	qsort(paths, n, sizeof(*paths), by_name);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_rec_ struct mig_rec rec = { 0 };
+
+		if (mig_journal_get(p->m->journal, paths[i], &rec) &&
+		    rec.kind == 'd')
+			continue;
+		queue(p, paths[i], GONE, NULL);
+		free(paths[i]);
+		paths[i] = NULL;
+	}
+	if (p->files)
+		run_workers(p);
+	while (n--) {
+		if (paths[n] && !atomic_load(&p->m->stop))
+			mig_entry_gone(w, paths[n]);
+		free(paths[n]);
+	}
+}
+
 /* --- after the walk -------------------------------------------------------- */
 
 /* What the source no longer has, the deepest first; then times. */
 static void
 tidy(struct pass *p)
 {
-	char **paths;
+	char **paths, **gone;
 	struct mig_worker w;
-	size_t n;
+	size_t n, ngone = 0;
 
 	if (mig_worker_init(&w, p->m) < 0)
 		return;
@@ -292,19 +358,29 @@ tidy(struct pass *p)
 	}
 	free(paths);
 	paths = mig_journal_paths(p->m->journal, &n);
-	while (n--) {
+	gone = xcalloc(n + 1, sizeof(*gone));
+	for (size_t i = 0; i < n; i++) {
 		struct seen *s;
 		struct stat st;
 
-		HASH_FIND_STR(p->seen, paths[n], s);
-		if (!s && !p->incomplete && *paths[n] &&
+		HASH_FIND_STR(p->seen, paths[i], s);
+		if (!s && !p->incomplete && *paths[i] &&
 		    !atomic_load(&p->m->stop) &&
-		    mig_source_stat(p->m, paths[n], &st) == -ENOENT)
-			mig_entry_gone(&w, paths[n]);
-		else if (!atomic_load(&p->m->stop))
-			mig_entry_dir_time(&w, paths[n]);
-		free(paths[n]);
+		    mig_source_stat(p->m, paths[i], &st) == -ENOENT)
+			gone[ngone++] = steal_ptr(&paths[i]);
 	}
+	remove_all(p, &w, gone, ngone);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_rec_ struct mig_rec rec = { 0 };
+
+		if (paths[i] && mig_journal_get(p->m->journal, paths[i], &rec) &&
+		    rec.kind == 'd')
+			queue(p, paths[i], TIME, NULL);
+		free(paths[i]);
+	}
+	if (p->files)
+		run_workers(p);
+	free(gone);
 	free(paths);
 	mig_worker_release(&w);
 }
@@ -399,35 +475,14 @@ make_parents(struct mig_worker *w, const char *path)
 	}
 }
 
-/* path, and all that was below it. */
-static void
-gone(struct mig_worker *w, const char *path)
-{
-	size_t n;
-	char **below = mig_journal_below(w->m->journal, path, &n);
-
-	while (n--) {
-		if (!atomic_load(&w->m->stop))
-			mig_entry_gone(w, below[n]);
-		free(below[n]);
-	}
-	free(below);
-}
-
-static void
-parent_time(struct mig_worker *w, const char *path)
-{
-	_cleanup_free_ char *dir = path_dir(path);
-
-	mig_entry_dir_time(w, dir);
-}
-
 int
 mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes)
 {
 	uint64_t before = activity(m);
 	struct pass p = { 0 };
 	struct mig_worker w;
+	char **gone = NULL;
+	size_t ngone = 0;
 
 	begin(&p, m);
 	if (mig_worker_init(&w, m) < 0) {
@@ -437,19 +492,11 @@ mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes)
 	for (size_t i = 0; i < n && !atomic_load(&m->stop); i++) {
 		struct stat st;
 		int r = mig_source_stat(m, paths[i], &st);
-		struct task *t;
 
-		if (r < 0)
-			continue;
-		if (st.st_dev != m->dev)
+		if (r < 0 || st.st_dev != m->dev)
 			continue;
 		make_parents(&w, paths[i]);
-		t = xcalloc(1, sizeof(*t));
-		t->path = xstrdup(paths[i]);
-		t->st = st;
-		/* Nobody takes any yet: no limit. */
-		push_locked(S_ISDIR(st.st_mode) ? &p.dirs : &p.files, t);
-		p.nfiles += !S_ISDIR(st.st_mode);
+		queue(&p, paths[i], LOOK, &st);
 	}
 	if (p.files || p.dirs)
 		run_workers(&p);
@@ -457,12 +504,20 @@ mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes)
 	for (size_t i = 0; i < n && !atomic_load(&m->stop); i++) {
 		struct stat st;
 		int r = mig_source_stat(m, paths[i], &st);
+		char **below;
+		size_t k;
 
-		if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
-			gone(&w, paths[i]);
-		if (!atomic_load(&m->stop))
-			parent_time(&w, paths[i]);
+		if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+			continue;
+		/* With all that was below it. */
+		below = mig_journal_below(m->journal, paths[i], &k);
+		gone = xrealloc(gone, ngone + k + 1, sizeof(*gone));
+		for (size_t j = 0; j < k; j++)
+			gone[ngone++] = below[j];
+		free(below);
 	}
+	remove_all(&p, &w, gone, ngone);
+	free(gone);
 	mig_worker_release(&w);
 	*changes = activity(m) - before;
 	return end(&p);

@@ -12,6 +12,8 @@
  *   pass      migrate-pass.c            the whole tree, by a pool of threads
  *   follow    migrate-follow.c          what changes meanwhile
  *   preflight migrate-preflight.c       what is known before anything is sent
+ *   cut-over  migrate-cutover.c, migrate-mount.c
+ *   undo      migrate-undo.c, migrate-back.c
  *   verify    migrate-verify.c          reads the store again and compares
  *   report    migrate-report.c          progress, lists, JSON
  *
@@ -102,11 +104,11 @@ struct mig {
 	/* Of the cut-over or its undo: how long a writer below DIR may have
 	 * waited, and how long DIR was an empty directory meanwhile. */
 	int64_t gap_ns, bare_ns;
-	/* Inodes with several names that a thread works on. */
-	pthread_mutex_t inodes_lock;
-	pthread_cond_t inodes_freed;
-	uint64_t *inodes_busy;
-	size_t inodes_n;
+	/* Paths, and inodes with several names, that a thread works on. */
+	pthread_mutex_t keys_lock;
+	pthread_cond_t keys_freed;
+	uint64_t *keys_busy;
+	size_t keys_n;
 	atomic_int stop;  /* be_ctx.cancel: a signal, or a fatal error */
 	atomic_int fatal; /* an errno that ends it all, words are in the report */
 	atomic_int signal; /* that asked us to stop */
@@ -243,6 +245,8 @@ int mig_still_ours(struct mig *m, const char *path, const struct mig_rec *rec,
 bool mig_entry(struct mig_worker *w, const char *path, const struct stat *st);
 /* The name has gone from the source. */
 void mig_entry_gone(struct mig_worker *w, const char *path);
+/* What the source is; nothing of the store. */
+void mig_rec_of_stat(struct mig_rec *r, const struct stat *st);
 /* Is the record true of what the source has? */
 bool mig_entry_same(const struct mig_rec *r, const struct stat *st);
 /* The time of a directory, after all was put into it. */
@@ -284,8 +288,13 @@ int mig_cutover_check(struct mig *m, struct err *err);
 /* Replaces DIR by the mounted share; what changed until then is carried over.
  * An exit code; words are said.  On failure DIR is what it was. */
 int mig_cutover(struct mig *m);
-/* Brings back what changed in the share, and puts the old tree in its place. */
+/* Brings back what changed in the share, and puts the old tree in its place.
+ * Refuses, with words, where that would lose something. */
 int mig_undo(struct mig *m);
+/* Brings what the store has, and the journal does not know, to the tree that
+ * m->root is, and removes from it what the store no longer has.  What changed
+ * on both sides is listed as a collision and left alone. */
+int mig_back(struct mig *m, uint64_t *changes);
 
 /* --- preflight ------------------------------------------------------------- */
 
@@ -323,6 +332,8 @@ enum mig_count {
 	MIG_RETRIED, /* changed while read */
 	MIG_ATTRS,   /* attributes only */
 	MIG_VERIFIED,
+	MIG_BACK_FILES, /* undo */
+	MIG_BACK_REMOVED,
 	MIG_COUNTS,
 };
 struct mig_report *mig_report_new(struct mig *m);

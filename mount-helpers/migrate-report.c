@@ -76,6 +76,8 @@ static const char *const count_keys[MIG_COUNTS] = {
 	[MIG_RETRIED] = "changed_while_read",
 	[MIG_ATTRS] = "attributes_only",
 	[MIG_VERIFIED] = "verified",
+	[MIG_BACK_FILES] = "files_brought_back",
+	[MIG_BACK_REMOVED] = "removed_from_old_tree",
 };
 
 struct mig_report *

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # An application writes all the time: bulk copy, catching up and cut-over; it
 # goes on, and everything is in the share as it was written [MIG.6] [MIG.7].
-# One that holds an old file open is followed until it closes [MIG.8].
+# One that holds an old file open is followed until it closes [MIG.8].  Then
+# --undo, and everything is in the old tree again [MIG.9].
 # MIGRATE_FILES sets the size of the tree.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/migrate/tree.sh"
@@ -11,7 +12,7 @@ need_program python3
 
 n=${MIGRATE_FILES:-2000}
 if quick; then
-	n=${MIGRATE_FILES:-150}
+	n=${MIGRATE_FILES:-60}
 fi
 LIBMOUNT_FSTAB=$work/fstab
 export LIBMOUNT_FSTAB
@@ -31,7 +32,7 @@ body()
 	mkdir -p "$work/up"
 	plain_tree "$src" "$n"
 	cp -a "$src" "$work/copy"
-	start_writer "$src"
+	start_writer "$src" 5
 	OPTS=$OPTS,$OPTS_CACHE
 
 	# It holds a file open over the cut-over and writes on.
@@ -77,11 +78,42 @@ body()
 	sleep 0.5
 	stop_writer
 	as_written "$src"
-	mkdir "$work/aside"
-	mv "$src/writer-5" "$src/held" "$work/aside"
+	cp -a "$src/writer-5" "$work/copy"
+	cp -a "$src/held" "$work/copy"
 	same_tree "$work/copy" "$src"
-	umount_node "$src"
+
+	# Back, with what changed in the share.
+	echo "new on the share" >"$src/new"
+	mkdir "$src/new dir"
+	echo below >"$src/new dir/below"
+	chmod 600 "$src/new"
+	echo longer than it was >>"$src/large"
+	rm "$src/-n"
+	rm -r "$src/00"
+	mv "$src/01" "$src/moved"
+	chmod 701 "$src/02"
+	ln -sf elsewhere "$src/link"
+	rm -r "$work/copy"
+	cp -a "$src" "$work/copy"
+	if [ "$store" = file ]; then
+		# Changed here and there: nobody can tell which one counts.
+		echo here >>"$src.before-sharedfs/large"
+		migrate "$src" --undo
+		ended "undo that would lose something" 1
+		said "large: changed in the share and in the old tree"
+		said "not undone, $src is as it was"
+		mountpoint -q "$src" || fail "it was unmounted"
+		rm "$src.before-sharedfs/large"
+	fi
+	migrate "$src" --undo --report="$work/report.json"
+	ended "undo" 0
+	grep "could not be written" "$work/out"
+	mountpoint -q "$src" && fail "something is mounted on it"
+	same_tree "$work/copy" "$src"
+	for d in before-sharedfs sharedfs-new; do
+		[ ! -e "$src.$d" ] || fail "$src.$d is left"
+	done
 	wait_gone
-	rm -r "$work/aside" "$work/copy"
+	rm -r "$work/copy"
 }
 each_store body

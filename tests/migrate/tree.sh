@@ -91,15 +91,16 @@ socket.socket(socket.AF_UNIX).bind("socket")' "$1"
 	echo latin1 >"$1/$(printf 'na\357ve')"
 }
 
-# start_writer DIR: an application; $writer is its process.
+# start_writer DIR SEED: an application, see writer.py; $writer is its process.
 start_writer()
 {
+	seed=$2
 	rm -rf "$work/control"
 	mkdir -p "$work/control"
-	python3 "$srcdir/tests/migrate/writer.py" "$1" "$work/control" 5 &
+	python3 "$srcdir/tests/migrate/writer.py" "$1" "$work/control" "$seed" &
 	writer=$!
 	test_pids="$test_pids $writer"
-	wait_until 30 "the writer's first files" test -e "$1/writer-5/d3"
+	wait_until 30 "the writer's first files" test -e "$1/writer-$seed/d3"
 }
 
 stop_writer()
@@ -112,7 +113,7 @@ stop_writer()
 # as_written DIR: the writer's files are there, just as it wrote them.
 as_written()
 {
-	(cd "$1" && find writer-5 -type f | LC_ALL=C sort | python3 -c '
+	(cd "$1" && find "writer-$seed" -type f | LC_ALL=C sort | python3 -c '
 import hashlib, os, sys
 for p in sys.stdin.read().splitlines():
     b = open(p, "rb").read()
