@@ -1,5 +1,8 @@
+EXTRA_DIST += tests/fault/kill-storm.py
+
 shell_tests += \
 	tests/fault/ghost.sh \
+	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
