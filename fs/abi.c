@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -92,11 +93,28 @@ abi_can_resend(const void *init, size_t n)
 {
 	struct abi_init_in in;
 
+#ifdef SHAREDFS_DEV
+	/* For tests: as if this kernel were older. */
+	if (getenv("SHAREDFS_NO_RESEND"))
+		return false;
+#endif
 	if (n < sizeof(struct fuse_in_header) + sizeof(in))
 		return false;
 	memcpy(&in, (const char *)init + sizeof(struct fuse_in_header),
 	       sizeof(in));
 	return (in.flags & ABI_INIT_EXT) && (in.flags2 & ABI_HAS_RESEND2);
+}
+
+bool
+abi_has_answer(const void *request, size_t n)
+{
+	struct fuse_in_header h;
+
+	if (n < sizeof(h))
+		return false;
+	memcpy(&h, request, sizeof(h));
+	return h.opcode != FUSE_FORGET && h.opcode != FUSE_BATCH_FORGET &&
+	       h.opcode != FUSE_INTERRUPT;
 }
 
 size_t

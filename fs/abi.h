@@ -14,6 +14,7 @@ bool abi_is_init(const void *request, size_t n, uint64_t *unique);
 bool abi_can_resend(const void *init, size_t n);
 /* The number of a request, the same each time it is sent. */
 uint64_t abi_unique(const void *request, size_t n, bool *resent);
+bool abi_has_answer(const void *request, size_t n);
 /* Asks for all requests that were read and not answered once more; -EINVAL
  * from kernels without it. */
 int abi_resend(int fd);

@@ -46,6 +46,7 @@ libfs_a_SOURCES = \
 	fs/table.c fs/table.h fs/table-priv.h \
 	fs/table-index.c \
 	fs/table-op.c \
+	fs/table-req.c \
 	fs/table-node.c \
 	fs/utab.c fs/utab.h \
 	fs/worker.c fs/worker.h \

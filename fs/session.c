@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "fs/abi.h"
@@ -52,6 +53,13 @@ struct session {
 	pthread_t threads[THREADS_MAX];
 	unsigned nthreads;
 	atomic_uint running;
+	/* Requests are kept in the table: the kernel can't send them again. */
+	bool keep;
+	atomic_bool told_full;
+	atomic_bool replaying; /* left is not empty */
+	pthread_mutex_t replay_lock;
+	uint32_t left[256]; /* places of requests of a worker ago */
+	unsigned nleft;
 	atomic_uint numbered;
 	atomic_bool leaving;
 	/* By thread: since when it has its request; 0 = it waits for one. */
@@ -72,6 +80,89 @@ session_request(bool *resent)
 
 /* --- what libfuse reads and writes through -------------------------------- */
 
+/*
+ * This kernel does not send requests again: they are read into the table, from
+ * where a next worker has them.
+ */
+static ssize_t
+read_kept(struct session *s, int fd, void *buf, size_t len)
+{
+	struct table *t = s->fs->table;
+	bool resent;
+	void *p;
+	uint32_t slot = table_req_begin(t, &p);
+	ssize_t n;
+	int e;
+
+	if (!slot) {
+		if (!atomic_exchange(&s->told_full, true))
+			log_warn("fuse", "hundreds of requests are under way: "
+					 "more of them would not outlive this "
+					 "worker");
+		return read(fd, buf, len);
+	}
+	n = read(fd, p, len < TABLE_REQ_ROOM ? len : TABLE_REQ_ROOM);
+	e = errno;
+	if (n > 0)
+		memcpy(buf, p, n);
+	table_req_read(t, slot, n > 0 && abi_has_answer(p, n) ?
+					abi_unique(p, n, &resent) : 0);
+	FAULT_POINT("replay.read");
+	errno = e;
+	return n;
+}
+
+/* The next request that a worker ago left; 0: none. */
+static ssize_t
+read_left(struct session *s, void *buf, size_t len)
+{
+	const void *p;
+	ssize_t n = 0;
+	size_t size;
+	bool answered;
+
+	if (!atomic_load(&s->replaying))
+		return 0;
+	pthread_mutex_lock(&s->replay_lock);
+	while (n == 0 && s->nleft) {
+		uint32_t slot = s->left[--s->nleft];
+
+		if (table_req_next(s->fs->table, slot - 1, &p, &size,
+				   &answered) != slot || size > len)
+			continue;
+		memcpy(buf, p, size);
+		n = size;
+	}
+	if (!s->nleft)
+		atomic_store(&s->replaying, false);
+	pthread_mutex_unlock(&s->replay_lock);
+	return n;
+}
+
+/* Before a thread serves: answers that may have got lost go out, requests are
+ * put in line. */
+static void
+collect_left(struct session *s)
+{
+	uint32_t slot = 0;
+	const void *p;
+	size_t n;
+	bool answered;
+
+	while ((slot = table_req_next(s->fs->table, slot, &p, &n, &answered))) {
+		if (!answered) {
+			s->left[s->nleft++] = slot;
+			continue;
+		}
+		if (write(s->fd, p, n) < 0) {
+			/* the kernel had it */
+		}
+		table_req_drop(s->fs->table, slot);
+	}
+	atomic_store(&s->replaying, s->nleft != 0);
+	log_info("fuse", "%u requests are taken over", s->nleft);
+}
+
 /* session_leave() ends the wait with a signal, and nothing else. */
 static ssize_t
 read_request(struct session *s, int fd, void *buf, size_t len)
@@ -86,6 +177,8 @@ read_request(struct session *s, int fd, void *buf, size_t len)
 	if (atomic_load(&s->leaving)) {
 		n = -1;
 		errno = EINTR;
+	} else if (s->keep) {
+		n = read_kept(s, fd, buf, len);
 	} else {
 		n = read(fd, buf, len);
 	}
@@ -105,6 +198,12 @@ io_read(int fd, void *buf, size_t len, void *userdata)
 		memcpy(buf, s->init, s->init_len);
 		s->state = INIT_SWALLOW;
 		return s->init_len;
+	}
+	n = read_left(s, buf, len);
+	if (n > 0) {
+		current = abi_unique(buf, n, &current_resent);
+		current_resent = true;
+		return n;
 	}
 	n = read_request(s, fd, buf, len);
 	if (n > 0)
@@ -138,11 +237,32 @@ answer_init(struct session *s, int fd, struct iovec *iov, int count)
 }
 
 static ssize_t
+write_kept(struct session *s, int fd, struct iovec *iov, int count)
+{
+	uint32_t slot = table_req_answer(s->fs->table,
+					 abi_reply_unique(iov, count), iov,
+					 count);
+	ssize_t n;
+	int e;
+
+	FAULT_POINT("replay.answering");
+	n = passthrough_writev(fd, iov, count);
+	e = errno;
+	FAULT_POINT("replay.answered");
+	if (slot)
+		table_req_drop(s->fs->table, slot);
+	errno = e;
+	return n;
+}
+
+static ssize_t
 io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct session *s = ((struct fs *)userdata)->session;
 	ssize_t n;
 
+	if (s->state == INIT_DONE && s->keep)
+		return write_kept(s, fd, iov, count);
 	if (s->state == INIT_DONE)
 		return passthrough_writev(fd, iov, count);
 	if (abi_reply_unique(iov, count) != s->init_unique)
@@ -229,6 +349,7 @@ session_new(struct fs *fs, int fd, struct session **out, struct err *err)
 
 	s->fs = fs;
 	s->fd = fd;
+	pthread_mutex_init(&s->replay_lock, NULL);
 	s->ops = fs_ops;
 	s->ops.init = op_init;
 	s->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -290,6 +411,7 @@ session_init(struct session *s, struct err *err)
 	while (more && s->state != INIT_DONE)
 		more = serve_one(s, &buf);
 	free(buf.mem);
+	s->keep = !abi_can_resend(s->init, s->init_len);
 	if (s->state != INIT_DONE)
 		return err_set(err, -ENODEV, "the kernel ended the mount");
 	if (s->init_rc < 0)
@@ -329,10 +451,8 @@ ask_again(struct session *s)
 {
 	int r;
 
-	if (!abi_can_resend(s->init, s->init_len)) {
-		log_warn("fuse", "this kernel can't send requests again (6.9 "
-				 "can): calls that were under way when the "
-				 "worker died hang until the mount ends");
+	if (s->keep) {
+		collect_left(s);
 		return;
 	}
 	r = abi_resend(s->fd);

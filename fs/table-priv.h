@@ -4,7 +4,7 @@
  *
  * The file has fixed windows, most of it holes:
  *
- *   header | nodes | names | handles | ops
+ *   header | nodes | names | handles | ops | requests
  *
  * A node record points to its name record (parent, name) by one 32-bit word,
  * so that giving it another place is one store.  Name records are never
@@ -21,12 +21,14 @@
 #include "fs/table.h"
 
 #define TABLE_MAGIC "sharedfs table\n"
-#define TABLE_VERSION 3
+#define TABLE_VERSION 4
 #define TABLE_NODES (UINT32_C(1) << 24)
 #define TABLE_GRANULE 16u
 #define TABLE_GRANULES (UINT32_C(1) << 27) /* 2 GiB of names */
 #define TABLE_HANDLES (UINT32_C(1) << 20)
 #define TABLE_OPS (UINT32_C(1) << 13)
+#define TABLE_REQS 256u
+#define TABLE_REQ_KEEP 4096u /* of each place stay in memory */
 #define TABLE_INIT_MAX 1024u
 #define TABLE_DEPTH 4096u /* no path has more segments */
 
@@ -35,12 +37,19 @@ struct move {
 	uint32_t place;
 };
 
+struct reqrec {
+	_Atomic uint32_t state; /* enum req_state */
+	uint32_t answer_len;
+	uint64_t unique;
+	unsigned char answer[240];
+};
+
 struct header {
 	/* Fixed once it is made; `sum` covers what stands before it. */
 	char magic[16];
 	uint32_t version;
 	uint32_t pad;
-	uint64_t nodes_off, names_off, handles_off, ops_off, size;
+	uint64_t nodes_off, names_off, handles_off, ops_off, reqs_off, size;
 	uint64_t sum;
 	/* How much of the windows was ever used. */
 	_Atomic uint32_t nodes_top;
@@ -58,6 +67,7 @@ struct header {
 	uint32_t pad3;
 	uint64_t init_sum;
 	unsigned char init[TABLE_INIT_MAX];
+	struct reqrec reqs[TABLE_REQS]; /* [0] is not used */
 };
 
 struct node {
@@ -135,6 +145,7 @@ struct table {
 	struct stack old_ops; /* of a worker ago, the oldest on top: most were
 			       * answered in the moment it died */
 	uint64_t op_seq; /* the first of this worker */
+	pthread_mutex_t req_lock; /* taking and finding a place */
 	struct stack free_names[NAME_CLASSES]; /* by granules */
 	uint32_t names_top;		       /* first granule never used */
 };
@@ -161,6 +172,9 @@ int table_nodes_attach(struct table *t, struct err *err);
 
 /* table-op.c */
 int table_ops_attach(struct table *t, struct err *err);
+
+/* table-req.c */
+int table_reqs_attach(struct table *t, struct err *err);
 
 /* table-index.c: parent + name -> slot. */
 uint32_t index_hash(uint64_t parent, const char *name, size_t len);

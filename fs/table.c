@@ -18,7 +18,7 @@
 #include "common/xalloc.h"
 #include "fs/table-priv.h"
 
-#define HEADER_ROOM 65536u
+#define HEADER_ROOM 131072u
 
 void
 stack_push(struct stack *s, uint32_t v)
@@ -50,7 +50,9 @@ header_fill(struct header *h)
 	h->handles_off =
 		h->names_off + (uint64_t)TABLE_GRANULES * TABLE_GRANULE;
 	h->ops_off = h->handles_off + TABLE_HANDLES * sizeof(struct hrec);
-	h->size = h->ops_off + TABLE_OPS * sizeof(struct oprec);
+	h->reqs_off = (h->ops_off + TABLE_OPS * sizeof(struct oprec) +
+		       TABLE_REQ_KEEP - 1) / TABLE_REQ_KEEP * TABLE_REQ_KEEP;
+	h->size = h->reqs_off + (uint64_t)TABLE_REQS * TABLE_REQ_ROOM;
 	h->sum = XXH3_64bits(h, offsetof(struct header, sum));
 }
 
@@ -165,6 +167,7 @@ table_attach(int fd, struct table **out, struct err *err)
 	madvise(t->base, t->size, MADV_DONTDUMP);
 	t->h = (struct header *)(void *)t->base;
 	pthread_rwlock_init(&t->lock, NULL);
+	pthread_mutex_init(&t->req_lock, NULL);
 	r = header_check(t->h, st.st_size, err);
 	if (r == 0) {
 		t->nodes = (struct node *)(void *)(t->base + t->h->nodes_off);
@@ -177,6 +180,8 @@ table_attach(int fd, struct table **out, struct err *err)
 		r = handles_attach(t, err);
 	if (r == 0)
 		r = table_ops_attach(t, err);
+	if (r == 0)
+		r = table_reqs_attach(t, err);
 	if (r < 0) {
 		table_detach(t);
 		return r;
@@ -192,6 +197,7 @@ table_detach(struct table *t)
 		return;
 	munmap(t->base, t->size);
 	pthread_rwlock_destroy(&t->lock);
+	pthread_mutex_destroy(&t->req_lock);
 	for (int i = 0; i < NAME_CLASSES; i++)
 		free(t->free_names[i].v);
 	free(t->free_slots.v);

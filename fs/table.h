@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "common/err.h"
 
@@ -111,6 +112,24 @@ void table_op_drop(struct table *t, uint32_t slot); /* it is answered */
 void table_ops(struct table *t,
 	       void (*fn)(void *arg, uint32_t slot, const struct table_op *op),
 	       void *arg);
+
+/* --- requests, for kernels that don't send them again --------------------- */
+
+#define TABLE_REQ_ROOM (1088u << 10) /* the largest: a write of 1 MiB */
+
+/* A place to read the next one into; 0: all are taken. */
+uint32_t table_req_begin(struct table *t, void **p);
+/* It was read; unique 0: nothing came. */
+void table_req_read(struct table *t, uint32_t slot, uint64_t unique);
+/* This is about to be written to the kernel.  Then drop; 0: not kept. */
+uint32_t table_req_answer(struct table *t, uint64_t unique,
+			  const struct iovec *iov, int count);
+void table_req_drop(struct table *t, uint32_t slot);
+/* What a worker ago left: *answered: an answer for the kernel, which may have
+ * it; else a request that nobody has answered.  after: 0, or the last one.
+ * 0: no more. */
+uint32_t table_req_next(struct table *t, uint32_t after, const void **p,
+			size_t *n, bool *answered);
 
 /* --- the session's INIT request, as the kernel sent it ------------------- */
 

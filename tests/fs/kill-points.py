@@ -62,7 +62,7 @@ def op_link(at):
 
 def op_create(at):
     write(at('f'), b'new')
-    assert read(at('f')) == b'new'
+    assert read(at('f')) == b'new', read(at('f'))
     assert os.stat(at('f')).st_mode & 0o7777 == 0o644
 
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -312,6 +313,54 @@ mutations_under_way(void **state)
 }
 
 static void
+requests_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct fuse_in_header in = { .len = sizeof(in), .unique = 6 };
+	struct iovec iov = { (char *)(uintptr_t) "answer", 6 };
+	const void *p;
+	uint32_t a, b, c;
+	bool answered;
+	void *room;
+	size_t n;
+
+	a = table_req_begin(f->t, &room);
+	memcpy(room, &in, sizeof(in));
+	table_req_read(f->t, a, 6);
+	/* Killed between the read and the note of it; killed before it. */
+	b = table_req_begin(f->t, &room);
+	in.unique = 8;
+	memcpy(room, &in, sizeof(in));
+	c = table_req_begin(f->t, &room);
+	assert_true(a && b && c && a != b && b != c);
+	assert_int_equal(table_req_answer(f->t, 6, &iov, 1), a);
+	assert_int_equal(table_req_answer(f->t, 10, &iov, 1), 0);
+	again(f);
+	assert_int_equal(table_req_next(f->t, 0, &p, &n, &answered), a);
+	assert_true(answered && n == 6 && memcmp(p, "answer", 6) == 0);
+	assert_int_equal(table_req_next(f->t, a, &p, &n, &answered), b);
+	assert_true(!answered && n == sizeof(in) && !memcmp(p, &in, n));
+	assert_int_equal(table_req_next(f->t, b, &p, &n, &answered), 0);
+	table_req_drop(f->t, a);
+	assert_int_equal(table_req_next(f->t, 0, &p, &n, &answered), b);
+	assert_int_equal(table_req_answer(f->t, 8, &iov, 1), b);
+	table_req_drop(f->t, b);
+	for (a = 1; a < TABLE_REQS; a++)
+		assert_int_not_equal(table_req_begin(f->t, &room), 0);
+	assert_int_equal(table_req_begin(f->t, &room), 0);
+	for (a = 1; a < TABLE_REQS; a++)
+		table_req_read(f->t, a, 0);
+	assert_int_not_equal(table_req_begin(f->t, &room), 0);
+	in.len = 5;
+	memcpy(room, &in, sizeof(in));
+	table_detach(f->t);
+	f->t = NULL;
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
+	assert_int_equal(table_create(&f->fd, NULL), 0);
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+}
+
+static void
 init_is_kept(void **state)
 {
 	struct fixture *f = *state;
@@ -603,6 +652,7 @@ main(void)
 		T(a_half_done_move_is_completed),
 		T(handles),
 		T(mutations_under_way),
+		T(requests_are_kept),
 		T(init_is_kept),
 		T(other_files_are_refused),
 		T(a_worker_killed_anywhere_leaves_a_good_table),
