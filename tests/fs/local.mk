@@ -55,6 +55,7 @@ shell_tests += \
 	tests/fs/hedge.sh \
 	tests/fs/https.sh \
 	tests/fs/nginx.sh \
+	tests/fs/no-stall.sh \
 	tests/fs/read-cold.sh \
 	tests/fs/requests.sh \
 	tests/fs/list-requests.sh \
