@@ -51,6 +51,7 @@ shell_tests += \
 	tests/fs/editing.sh \
 	tests/fs/edit-large.sh \
 	tests/fs/excl-race.sh \
+	tests/fs/close-together.sh \
 	tests/fs/git.sh \
 	tests/fs/hedge.sh \
 	tests/fs/https.sh \
