@@ -45,85 +45,45 @@ attr_changed_locked(struct cache *c, const char *path)
 	c->changed[slot_of(path)] = ++c->changes;
 }
 
-static struct aent *
-find_locked(struct cache *c, const char *path)
-{
-	struct aent *e;
-
-	HASH_FIND_STR(c->attrs, path, e);
-	return e;
-}
-
 void
 attr_parent_changed_locked(struct cache *c, const char *path)
 {
 	char *dir = path_dir(path);
-	struct aent *e;
 
 	attr_changed_locked(c, dir);
 	/* A real directory has new times and perhaps a new link count, which
 	 * rsync and make look at.  (A store of objects keeps no such thing.) */
-	e = c->be->caps.random_write ? find_locked(c, dir) : NULL;
-	if (e)
-		e->until_ns = 0;
+	if (c->be->caps.random_write)
+		attr_memory_believe(c->attrs, dir, 0);
 	free(dir);
-}
-
-static void
-drop_locked(struct cache *c, struct aent *e)
-{
-	HASH_DEL(c->attrs, e);
-	TAILQ_REMOVE(&c->attr_lru, e, lru);
-	free(e);
-}
-
-static struct aent *
-obtain_locked(struct cache *c, const char *path)
-{
-	struct aent *e = find_locked(c, path);
-	size_t n;
-
-	if (e) {
-		TAILQ_REMOVE(&c->attr_lru, e, lru);
-		TAILQ_INSERT_TAIL(&c->attr_lru, e, lru);
-		return e;
-	}
-	if (HASH_COUNT(c->attrs) >= ATTR_MAX)
-		drop_locked(c, TAILQ_FIRST(&c->attr_lru));
-	n = strlen(path) + 1;
-	e = xcalloc(1, sizeof(*e) + n);
-	memcpy(e->path, path, n);
-	HASH_ADD_STR(c->attrs, path, e);
-	TAILQ_INSERT_TAIL(&c->attr_lru, e, lru);
-	return e;
 }
 
 int
 attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
 		 int64_t *until_ns)
 {
-	struct aent *e = find_locked(c, path);
+	struct known k;
 
-	if (!e || e->until_ns <= clock_mono_ns())
+	if (!attr_memory_get(c->attrs, path, &k) ||
+	    k.until_ns <= clock_mono_ns())
 		return -EAGAIN;
-	*until_ns = e->until_ns;
-	if (e->attr.mode == 0)
+	*until_ns = k.until_ns;
+	if (k.attr.mode == 0)
 		return -ENOENT;
-	*out = e->attr;
+	*out = k.attr;
 	return 0;
 }
 
 bool
 attr_peek(struct cache *c, const char *path, struct be_attr *out)
 {
-	struct aent *e;
+	struct known k;
 	bool found;
 
 	cache_lock(c);
-	e = find_locked(c, path);
-	found = e && e->attr.mode != 0;
+	found = attr_memory_get(c->attrs, path, &k) && k.attr.mode != 0;
 	if (found)
-		*out = e->attr;
+		*out = k.attr;
 	cache_unlock(c);
 	return found;
 }
@@ -155,42 +115,38 @@ static void
 install(struct cache *c, const char *path, const struct be_attr *a,
 	uint64_t asked)
 {
-	struct aent *e;
+	struct known k = { .pages = 0 };
 	bool tell = false, known;
 	int64_t now = clock_mono_ns();
 
 	cache_lock(c);
-	e = find_locked(c, path);
+	known = attr_memory_get(c->attrs, path, &k);
 	if (!epoch_holds_locked(c, path, asked)) {
 		/* C9.  Which of the two is newer only the store can tell. */
-		if (e && !(a && be_ver_equal(&e->attr.ver, &a->ver)))
-			e->until_ns = 0;
+		if (known && !(a && be_ver_equal(&k.attr.ver, &a->ver)))
+			attr_memory_believe(c->attrs, path, 0);
 		goto out;
 	}
 	if (!a) {
-		if (e && e->pages)
-			tell = true;
+		tell = k.pages;
 		if (c->cfg.negative_ns == 0) {
-			if (e)
-				drop_locked(c, e);
+			attr_memory_drop(c->attrs, path);
 			goto out;
 		}
-		e = obtain_locked(c, path);
-		memset(&e->attr, 0, sizeof(e->attr));
-		e->pages = 0;
-		e->until_ns = now + c->cfg.negative_ns;
+		k = (struct known){ .until_ns = now + c->cfg.negative_ns };
+		attr_memory_put(c->attrs, path, &k);
 		goto out;
 	}
-	e = obtain_locked(c, path);
-	if (e->pages && e->pages != pages_hash(&a->ver)) {
+	if (k.pages && k.pages != pages_hash(&a->ver)) {
 		tell = true;
-		e->pages = 0;
+		k.pages = 0;
 	}
-	known = is_trusted(&e->attr, &a->ver);
-	e->attr = *a;
+	known = known && is_trusted(&k.attr, &a->ver);
+	k.attr = *a;
 	if (known)
-		e->attr.flags &= ~BE_ATTR_RACY;
-	e->until_ns = now + c->cfg.actimeo_ns;
+		k.attr.flags &= ~BE_ATTR_RACY;
+	k.until_ns = now + c->cfg.actimeo_ns;
+	attr_memory_put(c->attrs, path, &k);
 out:
 	cache_unlock(c);
 	if (tell && c->cfg.changed)
@@ -210,23 +166,24 @@ static bool
 confirm(struct cache *c, const char *path, const struct be_attr *a,
 	uint64_t asked)
 {
-	struct aent *e;
-	bool done = true;
+	struct known k;
+	bool done = true, there;
 
 	cache_lock(c);
 	if (!epoch_holds_locked(c, path, asked))
 		goto out; /* C9 */
-	e = find_locked(c, path);
-	if (e && e->attr.mode != 0 && a->aver != 0 &&
-	    e->attr.aver == a->aver && e->attr.size == a->size) {
-		e->until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+	there = attr_memory_get(c->attrs, path, &k) && k.attr.mode != 0;
+	if (there && a->aver != 0 && k.attr.aver == a->aver &&
+	    k.attr.size == a->size) {
+		attr_memory_believe(c->attrs, path,
+				    clock_mono_ns() + c->cfg.actimeo_ns);
 		goto out;
 	}
 	/* A directory has no version that could have changed. */
-	if (e && e->attr.mode != 0 && !(a->flags & BE_ATTR_TYPED) &&
-	    !(S_ISDIR(a->mode) && S_ISDIR(e->attr.mode)) &&
-	    !be_ver_equal(&e->attr.ver, &a->ver))
-		e->until_ns = 0;
+	if (there && !(a->flags & BE_ATTR_TYPED) &&
+	    !(S_ISDIR(a->mode) && S_ISDIR(k.attr.mode)) &&
+	    !be_ver_equal(&k.attr.ver, &a->ver))
+		attr_memory_believe(c->attrs, path, 0);
 	done = a->aver == 0;
 out:
 	cache_unlock(c);
@@ -254,49 +211,40 @@ attr_install(struct cache *c, const char *path, const struct be_attr *a,
 void
 attr_set_own(struct cache *c, const char *path, const struct be_attr *a)
 {
-	struct aent *e;
+	struct known k = { .pages = 0 };
 
 	cache_lock(c);
 	attr_changed_locked(c, path);
 	attr_parent_changed_locked(c, path);
 	names_made_locked(c, path);
-	e = obtain_locked(c, path);
+	attr_memory_get(c->attrs, path, &k);
 	/* The kernel's pages went along with our own write. */
-	if (e->pages)
-		e->pages = pages_hash(&a->ver);
-	e->attr = *a;
-	e->until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+	if (k.pages)
+		k.pages = pages_hash(&a->ver);
+	k.attr = *a;
+	k.until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+	attr_memory_put(c->attrs, path, &k);
 	cache_unlock(c);
 }
 
 void
 attr_gone_own(struct cache *c, const char *path)
 {
-	struct aent *e;
-
 	cache_lock(c);
 	attr_changed_locked(c, path);
 	attr_parent_changed_locked(c, path);
 	names_gone_locked(c, path);
-	e = find_locked(c, path);
-	if (e)
-		drop_locked(c, e);
+	attr_memory_drop(c->attrs, path);
 	cache_unlock(c);
 }
 
 void
 attr_forget_tree(struct cache *c, const char *path)
 {
-	struct aent *e, *tmp;
-
 	cache_lock(c);
 	c->changed_all = ++c->changes;
 	names_forget_locked(c, path);
-	HASH_ITER(hh, c->attrs, e, tmp)
-	{
-		if (path_within(e->path, path))
-			drop_locked(c, e);
-	}
+	attr_memory_drop_tree(c->attrs, path);
 	cache_unlock(c);
 }
 
@@ -318,27 +266,19 @@ attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
 bool
 attr_pages(struct cache *c, const char *path, const struct be_ver *ver)
 {
-	struct aent *e;
+	struct known k = { .pages = 0 };
 	uint64_t h = pages_hash(ver);
 	bool same;
 
 	cache_lock(c);
-	e = obtain_locked(c, path);
-	same = h && e->pages == h;
-	e->pages = h;
+	attr_memory_get(c->attrs, path, &k);
+	same = h && k.pages == h;
+	if (!same) {
+		k.pages = h;
+		attr_memory_put(c->attrs, path, &k);
+	}
 	cache_unlock(c);
 	return same;
-}
-
-void
-attr_free_all(struct cache *c)
-{
-	struct aent *e, *tmp;
-
-	HASH_ITER(hh, c->attrs, e, tmp)
-	{
-		drop_locked(c, e);
-	}
 }
 
 mode_t
@@ -359,16 +299,15 @@ recall(struct cache *c, const char *path, struct be_attr *out,
        int64_t *until_ns, enum be_hint *hint, uint64_t *asked)
 {
 	bool told = false, renew = false;
-	struct aent *e;
+	struct known k;
 	int ret;
 
 	*hint = BE_HINT_NONE;
 	cache_lock(c);
 	ret = attr_find_locked(c, path, out, until_ns);
 	*asked = c->changes;
-	e = find_locked(c, path);
-	if (e && e->attr.mode != 0)
-		*hint = S_ISDIR(e->attr.mode) ? BE_HINT_DIR : BE_HINT_FILE;
+	if (attr_memory_get(c->attrs, path, &k) && k.attr.mode != 0)
+		*hint = S_ISDIR(k.attr.mode) ? BE_HINT_DIR : BE_HINT_FILE;
 	else if (ret == -EAGAIN) {
 		told = names_absent_locked(c, path, until_ns, &renew);
 		if (names_guess_locked(c, path))

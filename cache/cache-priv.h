@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+#include "cache/attr-memory.h"
 #include "cache/attr-table.h"
 #include "cache/cache.h"
 #include "cache/journal.h"
@@ -26,25 +27,12 @@
 
 #define FETCH_BLOCK (256u * 1024)	 /* fetches are aligned to it */
 #define FETCH_MAX (8u * 1024 * 1024)	 /* one backend read */
-#define ATTR_MAX 200000			 /* entries; ~400 bytes each */
-#define LISTING_MAX 128			 /* shared listings … */
-#define LISTING_BYTES (32u * 1024 * 1024) /* … and their bytes together */
+#define LISTING_MAX 128			 /* shared listings */
 #define IDLE_MAX 256			 /* closed contents kept in memory */
 #define EPOCH_SLOTS 4096
 #define CONFLICT_TRIES 16
 
 /* --- attributes, names and absences (attr.c) ----------------------------- */
-
-struct aent {
-	UT_hash_handle hh;
-	TAILQ_ENTRY(aent) lru;
-	struct be_attr attr; /* mode 0: absent */
-	int64_t until_ns;    /* CLOCK_MONOTONIC */
-	uint64_t pages;	     /* hash of the version whose pages the kernel may
-			      * have; 0 = none */
-	char path[];
-};
-TAILQ_HEAD(aent_list, aent);
 
 /* Local changes are numbered; a question notes the number of the last one
  * before it, and its answer is dropped if the path was changed since (C9). */
@@ -191,8 +179,7 @@ struct cache {
 	struct keys keys;
 
 	pthread_mutex_t lock;
-	struct aent *attrs;
-	struct aent_list attr_lru;
+	struct attr_memory *attrs;
 	struct cache_listing *listings; /* by path */
 	struct listing_list listing_lru;
 	LIST_HEAD(, cache_listing) filling;
@@ -285,7 +272,6 @@ int attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	       int ret);
 /* Note that the kernel's pages are of this version; was it so before? */
 bool attr_pages(struct cache *c, const char *path, const struct be_ver *ver);
-void attr_free_all(struct cache *c);
 /* Attributes now, asked for if need be. */
 int attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	     struct be_attr *out, int64_t *until_ns);

@@ -56,7 +56,9 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	pthread_mutex_init(&c->lock, NULL);
 	keys_init(&c->keys);
 	names_init(c);
-	TAILQ_INIT(&c->attr_lru);
+	if (!c->cfg.attr_cache)
+		c->cfg.attr_cache = UINT64_C(48) << 20;
+	c->attrs = attr_memory_new(c->cfg.attr_cache);
 	TAILQ_INIT(&c->listing_lru);
 	LIST_INIT(&c->filling);
 	TAILQ_INIT(&c->idle);
@@ -185,7 +187,7 @@ cache_free(struct cache *c)
 	leave_unsent(c, &c->orphans);
 	listing_free_all(c);
 	names_release(c);
-	attr_free_all(c);
+	attr_memory_free(c->attrs);
 	attr_table_free(c->table);
 	store_free(c->store);
 	backend_free(c->be);

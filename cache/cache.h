@@ -88,6 +88,8 @@ struct cache_config {
 	atomic_bool exclusive_at_close; /* excl=close */
 	_Atomic uint64_t readahead; /* bytes, the most that is fetched ahead */
 	uint64_t whole_max;   /* fetched whole at open up to this size */
+	uint64_t attr_cache;  /* bytes of memory for names and attributes; 0 =
+			       * 48 MiB */
 	uint64_t attr_table;  /* bytes of disk for attributes of objects, which
 			       * outlive the daemon; 0 = none */
 	/* Ownership of objects that have none, and the mapping. */

@@ -446,7 +446,8 @@ listing_unshare_locked(struct cache_listing *l)
 	listing_put_ref(l);
 }
 
-/* The oldest go, until those that nobody reads fit in what is theirs. */
+/* The oldest go, until the others fit in a quarter of the memory for names; the
+ * rest is for attributes. */
 void
 listing_shrink_locked(struct cache *c)
 {
@@ -457,13 +458,19 @@ listing_shrink_locked(struct cache *c)
 	while (l) {
 		struct cache_listing *before = TAILQ_PREV(l, listing_list, lru);
 
+		uint64_t size;
+
 		pthread_mutex_lock(&l->lock);
-		bytes += bytes_of(l);
+		size = bytes_of(l);
 		pthread_mutex_unlock(&l->lock);
-		if (++n > LISTING_MAX || bytes > LISTING_BYTES)
+		bytes += size;
+		if (++n > LISTING_MAX || bytes > c->cfg.attr_cache / 4) {
+			bytes -= size;
 			listing_unshare_locked(l);
+		}
 		l = before;
 	}
+	attr_memory_limit(c->attrs, c->cfg.attr_cache - bytes);
 }
 
 void

@@ -1,6 +1,7 @@
 noinst_LIBRARIES += libcache.a
 libcache_a_SOURCES = \
 	cache/attr.c \
+	cache/attr-memory.c cache/attr-memory.h \
 	cache/attr-pack.c cache/attr-pack.h \
 	cache/attr-table.c cache/attr-table.h \
 	cache/cache.c cache/cache.h cache/cache-priv.h \

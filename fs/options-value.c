@@ -26,6 +26,7 @@ static const struct {
 	{"negative_timeout", "0", "1d", false},
 	{"cache_size", "1M", "1024T", true},
 	{"cache_free", "0", "1024T", false},
+	{"attr_cache", "1M", "64G", false},
 	{"attr_table", "0", "2G", false},
 	{"readahead", "0", "4G", false},
 	{"drain_timeout", "0", "7d", false},

@@ -280,6 +280,7 @@ open_cache(struct worker *w)
 		.dir = dir,
 		.size_max = w->opt.cache_size,
 		.free_min = w->opt.cache_free,
+		.attr_cache = w->opt.attr_cache,
 		.attr_table = w->opt.attr_table,
 		.actimeo_ns = w->opt.actimeo,
 		.negative_ns = w->opt.negative_timeout,

@@ -85,3 +85,10 @@ tests_bin_listing_test_SOURCES = tests/cache/listing-test.c \
 	tests/cache/store-box.c tests/cache/store-box.h
 tests_bin_listing_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_listing_test_LDADD = $(unit_ldadd)
+
+unit_tests += tests/bin/attr-memory-test
+tests_bin_attr_memory_test_SOURCES = tests/cache/attr-memory-test.c \
+	tests/cache/nodes.c tests/cache/nodes.h \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_attr_memory_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_attr_memory_test_LDADD = $(unit_ldadd)
