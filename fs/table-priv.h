@@ -40,7 +40,7 @@ struct move {
 struct reqrec {
 	_Atomic uint32_t state; /* enum req_state */
 	uint32_t answer_len;
-	uint64_t unique;
+	_Atomic uint64_t unique;
 	unsigned char answer[240];
 };
 
