@@ -48,7 +48,7 @@ body()
 	n=$(proxy_count p GET)
 	more=$(($(bytes_in) - before - (MIB << 20)))
 	echo "stream of $MIB MiB: $n GETs, $more bytes more"
-	[ "$n" -le 24 ] || fail "$n GETs for $MIB MiB"
+	[ "$n" -le 40 ] || fail "$n GETs for $MIB MiB"
 	[ "$more" -ge 0 ] && [ "$more" -lt 65536 ] ||
 		fail "$more bytes more than the object has"
 	proxy_do p reset
