@@ -38,6 +38,7 @@ migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-put.c \
 	mount-helpers/migrate-report.c \
 	mount-helpers/migrate-source.c \
+	mount-helpers/migrate-throttle.c \
 	mount-helpers/migrate-tree.c mount-helpers/migrate-tree.h \
 	mount-helpers/migrate-undo.c \
 	mount-helpers/migrate-verify.c \

@@ -29,6 +29,9 @@ static const char usage_text[] =
 	"  --report=FILE         write a report (JSON)\n"
 	"  --progress=plain|none lines for a log, or nothing\n"
 	"  --jobs=N              files that are under way at a time\n"
+	"  --bwlimit=SIZE        bytes a second that are read\n"
+	"  --iops=N              files a second\n"
+	"  --throttle=off        don't give way to other programs\n"
 	"  --state=DIR           where the journal is\n"
 	"  -o, --NAME=VALUE      options of the store as for `sharedfs mount`\n"
 	"\n"
@@ -136,6 +139,19 @@ own_option(struct mig_args *a, const char *arg, struct err *err)
 		else
 			return bad_value(err, "--progress", v,
 					 "auto, plain or none is needed");
+	} else if ((v = value_of(arg, "--bwlimit"))) {
+		if (units_size(v, &a->bwlimit) < 0 || a->bwlimit == 0)
+			return bad_value(err, "--bwlimit", v,
+					 "a size such as 20M is needed");
+	} else if ((v = value_of(arg, "--iops"))) {
+		if (units_uint(v, &a->iops) < 0 || a->iops == 0)
+			return bad_value(err, "--iops", v,
+					 "a number is needed");
+	} else if ((v = value_of(arg, "--throttle"))) {
+		if (strcmp(v, "adaptive") != 0 && strcmp(v, "off") != 0)
+			return bad_value(err, "--throttle", v,
+					 "adaptive or off is needed");
+		a->adaptive = strcmp(v, "adaptive") == 0;
 	} else if ((v = value_of(arg, "--jobs"))) {
 		r = set_number("--jobs", v, 256, &a->jobs, err);
 	} else {
@@ -222,6 +238,7 @@ mig_args_parse(struct mig_args *a, int argc, char **argv, struct err *err)
 	int r;
 
 	memset(a, 0, sizeof(*a));
+	a->adaptive = true;
 	a->late_ns = 60 * NSEC_PER_SEC;
 	r = options_init(&a->opt, err);
 	if (r < 0)

@@ -314,6 +314,7 @@ run(struct mig *m)
 					      MIG_USAGE);
 	if (m->a->undo)
 		return undo(m);
+	m->throttle = mig_throttle_new(m);
 	if ((m->a->cutover && mig_cutover_check(m, &err) < 0) ||
 	    mig_preflight(m, &err) != 0) {
 		code = atomic_load(&m->signal) ? 128 + atomic_load(&m->signal) :
@@ -373,6 +374,7 @@ main(int argc, char **argv)
 	code = run(&m);
 	mig_report_stop(&m);
 	mig_follow_stop(m.follow);
+	mig_throttle_free(m.throttle);
 	mig_journal_close(m.journal);
 	mig_report_free(m.report);
 	backend_free(m.be);

@@ -10,6 +10,7 @@
  *   entry     migrate-entry.c           one name of any kind; removals
  *   leftover  migrate-leftover.c        what a killed run left half done
  *   pass      migrate-pass.c            the whole tree, by a pool of threads
+ *   throttle  migrate-throttle.c        how fast the source is read
  *   follow    migrate-follow.c          what changes meanwhile
  *   preflight migrate-preflight.c       what is known before anything is sent
  *   cut-over  migrate-cutover.c, migrate-mount.c
@@ -74,6 +75,9 @@ struct mig_args {
 	const char *report, *state;
 	enum mig_progress progress;
 	unsigned jobs; /* 0: by the store */
+	uint64_t bwlimit; /* bytes a second, 0: none */
+	uint64_t iops;	  /* files a second, 0: no limit */
+	bool adaptive;	  /* gives way to others */
 	struct options opt;
 };
 /* On failure nothing needs a release. */
@@ -86,6 +90,7 @@ const char *mig_args_usage(void);
 struct mig_journal;
 struct mig_report;
 struct mig_follow;
+struct mig_throttle;
 
 struct mig {
 	struct mig_args *a;
@@ -97,6 +102,7 @@ struct mig {
 	struct idmap uids, gids;
 	struct mig_journal *journal;
 	struct mig_report *report;
+	struct mig_throttle *throttle;
 	struct mig_follow *follow; /* NULL: nobody notes changes */
 	unsigned jobs;
 	bool root_ours; /* the share was empty: its root gets DIR's attributes */
@@ -266,6 +272,16 @@ int mig_pass(struct mig *m, uint64_t *changes);
 
 /* The same for these names alone and what is below them. */
 int mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes);
+
+/* --- throttle -------------------------------------------------------------- */
+
+/* Looks at the host for a moment first, to know it at rest. */
+struct mig_throttle *mig_throttle_new(struct mig *m);
+void mig_throttle_free(struct mig_throttle *t); /* NULL is fine */
+/* Around the reading of one file; may wait. */
+void mig_throttle_enter(struct mig *m);
+void mig_throttle_leave(struct mig *m);
+void mig_throttle_bytes(struct mig *m, uint64_t n);
 
 /* --- follow ---------------------------------------------------------------- */
 

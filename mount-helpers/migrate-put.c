@@ -179,6 +179,7 @@ read_content(struct mig_worker *w, int fd, const struct stat *st,
 			r = -errno;
 		if (n <= 0)
 			break;
+		mig_throttle_bytes(w->m, n);
 		XXH3_128bits_update(h, w->buf, n);
 		if (snapshot)
 			r = write_all(w->memfd, w->buf, n, off);
@@ -579,8 +580,11 @@ mig_put(struct mig_worker *w, const char *path, int fd, const struct stat *st,
 	};
 	struct be_attr out;
 	uint64_t attrs = 0;
-	int r = read_content(w, fd, st, &p.c);
+	int r;
 
+	mig_throttle_enter(w->m);
+	r = read_content(w, fd, st, &p.c);
+	mig_throttle_leave(w->m);
 	p.left = mig_journal_pending(w->m->journal, path, &p.pend);
 	if (r < 0)
 		return err_set(err, r, "reading it: %s", strerror(-r));

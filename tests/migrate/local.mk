@@ -4,5 +4,6 @@ shell_tests += \
 	tests/migrate/collide.sh \
 	tests/migrate/kill.sh \
 	tests/migrate/live.sh \
+	tests/migrate/throttle.sh \
 	$(NULL)
 EXTRA_DIST += tests/migrate/tree.sh tests/migrate/writer.py

@@ -11,7 +11,7 @@ migrate()
 	shift
 	code=0
 	migrate-local-uploads "$dir" "$SOURCE" -o "$OPTS,log_level=warning" \
-		--state="$work/state" --progress=plain "$@" \
+		--state="$work/state" --progress=plain --throttle=off "$@" \
 		>"$work/out" 2>&1 || code=$?
 }
 
