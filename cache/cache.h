@@ -225,6 +225,9 @@ bool cache_same_file(const struct cfile *a, const struct cfile *b);
  * served beside it, and -ESTALE that the kernel has another file.
  */
 int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
+/* After cache_expose: while this is the same number, not 0, fd is the same
+ * file with the same bytes, also after the last close and the next open. */
+uint64_t cache_exposed_file(struct cfile *cf);
 /* The last reference of a handle.  What is unsent (no flush came) is sent
  * here, in this thread. */
 void cache_release(struct cfile *cf, struct cache_ctx *ctx);

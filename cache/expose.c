@@ -35,6 +35,9 @@
  * that, whole again. */
 #define HASH_MAX (64u << 20)
 #define WATCH_SECONDS 1
+/* What the kernel may keep open when nobody has it open: evicting it then
+ * frees its bytes some time later. */
+#define KEEP_MAX (128u * 1024)
 
 static bool
 same_stamp(const struct stat *a, const struct stat *b)
@@ -328,6 +331,20 @@ cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd)
 	if ((cf->flags & O_ACCMODE) == O_RDONLY)
 		return expose_read(k, ctx, fd);
 	return expose_write(k, ctx, fd);
+}
+
+uint64_t
+cache_exposed_file(struct cfile *cf)
+{
+	struct content *k = cf->k;
+	uint64_t serial = 0;
+
+	pthread_mutex_lock(&k->lock);
+	if (k->fd < 0 && k->clean && !k->clean_bad &&
+	    store_file_size(k->clean) <= KEEP_MAX)
+		serial = store_file_serial(k->clean);
+	pthread_mutex_unlock(&k->lock);
+	return serial;
 }
 
 /* --- after the last close ------------------------------------------------- */

@@ -58,6 +58,7 @@ struct store_file {
 	struct record rec;
 	struct verified *good;
 	atomic_bool bad;
+	uint64_t serial;
 	bool rec_beside; /* the record is a file, not an attribute */
 	bool taken;	 /* by store_take(): not under that name any more */
 	struct clean_name name;
@@ -79,6 +80,7 @@ struct store {
 	int64_t setup_failed_ns;
 
 	atomic_ullong next_name; /* of private files */
+	atomic_ullong serial;	 /* of the last clean file that was opened */
 	atomic_bool no_xattr;	 /* the disk has no room for them */
 
 	/* The disk's free bytes as last seen, less what we wrote since. */

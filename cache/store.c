@@ -303,6 +303,7 @@ store_open(struct store *s, const char *path, const struct be_ver *ver)
 	f->good = verified_get(s->verified, &st, rec.nblocks);
 	f->name = n;
 	f->rec_beside = beside;
+	f->serial = atomic_fetch_add(&s->serial, 1) + 1;
 	f->path = xstrdup(path);
 	f->ver = *ver;
 	touch(f, &st);
@@ -314,6 +315,12 @@ uint64_t
 store_file_size(const struct store_file *f)
 {
 	return f->rec.size;
+}
+
+uint64_t
+store_file_serial(const struct store_file *f)
+{
+	return f->serial;
 }
 
 int
@@ -333,6 +340,8 @@ void
 store_file_free(struct store_file *f)
 {
 	verified_put(f->s->verified, f->good);
+	/* The kernel may still have the description (passthrough). */
+	flock(f->fd, LOCK_UN);
 	close(f->fd);
 	record_release(&f->rec);
 	free(f->path);

@@ -134,7 +134,8 @@ handles_attach(struct table *t, struct err *err)
 			continue;
 		}
 		if (r->used != 1 || r->which > 1 ||
-		    (r->kind != TABLE_FILE && r->kind != TABLE_DIR) ||
+		    (r->kind != TABLE_FILE && r->kind != TABLE_DIR &&
+		     r->kind != TABLE_BACKING) ||
 		    !memchr(r->stage[r->which], 0, sizeof(r->stage[0])))
 			return err_set(err, -EINVAL, "handle %u is damaged", i);
 	}

@@ -57,7 +57,9 @@ size_t table_nodes(struct table *t);
 
 /* --- handles: what fi->fh is -------------------------------------------- */
 
-enum table_kind { TABLE_FILE = 1, TABLE_DIR = 2 };
+/* TABLE_BACKING: no handle of the kernel, but a backing id (of no node) that is
+ * to be closed by the next worker if no handle has it. */
+enum table_kind { TABLE_FILE = 1, TABLE_DIR = 2, TABLE_BACKING = 3 };
 struct table_handle {
 	uint64_t node;
 	enum table_kind kind;
