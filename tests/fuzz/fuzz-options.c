@@ -41,14 +41,11 @@ list(const char *text)
 		return;
 	}
 	FUZZ_CHECK(options_init_from(&b, NULL, no_env, NULL) == 0);
-	for (unsigned i = 0; i < a.nset; i++) {
-		_cleanup_free_ char *name = fuzz_string(
-			(const uint8_t *)a.set[i], strlen(a.set[i]));
-		char *eq = strchr(name, '=');
+	for (int i = 0; i < OPT_COUNT; i++) {
+		_cleanup_free_ char *arg = options_arg(&a, i);
 
-		FUZZ_CHECK(eq);
-		*eq = '\0';
-		FUZZ_CHECK(options_add(&b, name, eq + 1, NULL) == 0);
+		FUZZ_CHECK(!arg || options_take_arg(&b, arg, NULL) == 0);
+		FUZZ_CHECK(!arg || a.from[i] == b.from[i]);
 	}
 	same(&a, &b);
 	options_release(&a);
@@ -67,6 +64,28 @@ file(const char *text, size_t size)
 	if (options_init_from(&o, path, no_env, NULL) == 0)
 		options_release(&o);
 	unlink(path);
+}
+
+/* What a worker gets; and again, as a reload sends it on. */
+static void
+argument(const char *text)
+{
+	struct options a, b;
+
+	FUZZ_CHECK(options_init_from(&a, NULL, no_env, NULL) == 0);
+	FUZZ_CHECK(options_init_from(&b, NULL, no_env, NULL) == 0);
+	if (options_take_arg(&a, text, NULL) == 0) {
+		for (int i = 0; i < OPT_COUNT; i++) {
+			_cleanup_free_ char *arg = options_arg(&a, i);
+
+			FUZZ_CHECK(!arg || options_take_arg(&b, arg, NULL) == 0);
+		}
+		same(&a, &b);
+		FUZZ_CHECK(options_take_arg(&a, "default:--actimeo", NULL) == 0);
+		FUZZ_CHECK(a.from[OPT_ID_actimeo] == OPTIONS_DEFAULT);
+	}
+	options_release(&a);
+	options_release(&b);
 }
 
 static void
@@ -101,6 +120,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	default:
 		list(s);
+		argument(s);
 	}
 	return 0;
 }
