@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "fs/link.h"
+#include "fs/reload.h"
 #include "fs/request.h"
 #include "fs/session.h"
 #include "fs/supervisor.h"
@@ -64,11 +65,14 @@ supervisor_argv(const struct handover *h)
 	argv[n++] = xstrdup(h->source);
 	argv[n++] = xstrdup(h->dir);
 	argv[n++] = xstrdup(o->fsname ? o->fsname : h->source);
+	/* As the last reload left them. */
+	reload_hold(h->fs->reload);
 	for (int i = 0; i < OPT_COUNT; i++) {
 		argv[n] = options_arg(o, i);
 		if (argv[n])
 			n++;
 	}
+	reload_go(h->fs->reload);
 	return argv;
 }
 
