@@ -271,6 +271,8 @@ finish(struct mig *m, int code)
 	code = result(m, code);
 	mig_report_stop(m);
 	mig_report_print(m);
+	/* The store's files have modes of their own; the report has not. */
+	umask(022);
 	if (m->a->report && mig_report_write(m, m->a->report, code, &err) < 0)
 		return complain(&err, code ? code : MIG_FAILED);
 	return code;

@@ -28,6 +28,7 @@ done
 migrate "$work/src" --iops=2 --report="$work/report.json"
 at_least "4 files at 2 a second" 1.9
 diff -r "$work/src" "$store_dir"
+same "mode of the report" "$(stat -c %a "$work/report.json")" 644
 migrate "$work/src" --bwlimit=fast
 ended "a wrong limit" 2
 said "a size such as 20M"
