@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -142,6 +143,25 @@ abi_can_passthrough(const void *init, size_t n)
 	       sizeof(in));
 	return (in.flags & ABI_INIT_EXT) && (in.flags2 & ABI_PASSTHROUGH2) &&
 	       (in.flags & ABI_HANDLE_KILLPRIV_V2);
+}
+
+void
+abi_want_parallel(void *reply, size_t n, const void *init, size_t init_len)
+{
+	const size_t flags_at = sizeof(struct fuse_in_header) +
+				offsetof(struct fuse_init_in, flags);
+	struct fuse_out_header h;
+	struct fuse_init_out out;
+	uint32_t offered;
+
+	memcpy(&h, reply, sizeof(h));
+	if (h.error || n < sizeof(h) + sizeof(out) ||
+	    init_len < flags_at + sizeof(offered))
+		return;
+	memcpy(&offered, (const char *)init + flags_at, sizeof(offered));
+	memcpy(&out, (char *)reply + sizeof(h), sizeof(out));
+	out.flags |= offered & FUSE_PARALLEL_DIROPS;
+	memcpy((char *)reply + sizeof(h), &out, sizeof(out));
 }
 
 void

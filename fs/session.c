@@ -227,12 +227,12 @@ answer_init(struct session *s, int fd, struct iovec *iov, int count)
 	char reply[256];
 	size_t n;
 
-	if (!passthrough_on(s->fs->passthrough))
-		return writev(fd, iov, count);
 	n = abi_gather(iov, count, reply, sizeof(reply));
 	if (!n)
 		return writev(fd, iov, count);
-	abi_want_passthrough(reply, n);
+	abi_want_parallel(reply, n, s->init, s->init_len);
+	if (passthrough_on(s->fs->passthrough))
+		abi_want_passthrough(reply, n);
 	return write(fd, reply, n);
 }
 
