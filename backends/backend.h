@@ -53,6 +53,8 @@ struct be_ctx {
 	int64_t deadline_ns; /* CLOCK_MONOTONIC, 0 = none */
 	const atomic_int *cancel; /* nonzero: give up with -EINTR; may be NULL */
 	unsigned attempt;	  /* set by wrap-retry: 0 = the first */
+	bool have_stale;	  /* the caller can do without: while the store
+				   * is down it gets -EIO, transient, at once */
 	unsigned bad_bytes;	  /* how often this call got wrong bytes; counted
 				   * by the store, reset by wrap-retry */
 	bool transient;		  /* out: see B4 */

@@ -7,6 +7,12 @@
  * that doubles up to backoff_max (full jitter: the nodes of a share must not
  * come back all at once).
  *
+ * While the store is down (DOWN_AFTER failures in a row, or quick calls that
+ * hang for HANG_NS, as in the kernel's NFS client) no call reaches it but one
+ * look every LOOK_EVERY: a dead store gets no threads, and everybody goes on
+ * within a second when it is back.  A caller with an older answer (have_stale)
+ * does not wait.
+ *
  * A repeated call carries the same arguments, ctx->attempt says so, and the
  * operation id lets the store recognise it (B5).  A listing is delivered when
  * it is whole, so that no entry comes twice; the bytes of a fetch start anew,
@@ -26,11 +32,16 @@
 #include <sys/random.h>
 
 #include "backends/wrap.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/err.h"
 #include "common/log.h"
 
 /* A cancelled caller is noticed within this. */
 #define NAP_NS (20 * NSEC_PER_MSEC)
+#define HANG_NS (5 * NSEC_PER_SEC)
+#define LOOK_EVERY (NSEC_PER_SEC / 2)
+#define LOOK_LIMIT (2 * NSEC_PER_SEC)
 /* Failures in a row that make a store "down". */
 #define DOWN_AFTER 3
 
@@ -44,6 +55,12 @@ struct retry {
 	int64_t since_ns;     /* of the first of them */
 	bool told;	      /* that it is down */
 	uint64_t retries, gave_up;
+	/* The circuit breaker. */
+	unsigned quick;	      /* calls under way that should not take long */
+	int64_t quick_ns;     /* since when none of them has come back */
+	bool looking;	      /* somebody asks whether the store is there */
+	int64_t look_ns;      /* since then; else when to look next */
+	uint64_t looks;
 };
 
 static const struct backend_ops retry_ops;
@@ -63,6 +80,7 @@ struct attempts {
 	int64_t start_ns;
 	int64_t caller_deadline_ns; /* to put back */
 	unsigned caller_attempt, caller_bad_bytes;
+	bool quick;
 };
 
 /* As long as the call may last by what the mount is now. */
@@ -75,22 +93,6 @@ attempts_limit(struct attempts *a)
 	if (!atomic_load(&a->r->hard) &&
 	    (!a->caller_deadline_ns || a->caller_deadline_ns > limit))
 		a->ctx->deadline_ns = limit;
-}
-
-static void
-attempts_begin(struct attempts *a, struct backend *be, struct be_ctx *ctx,
-	       const char *call, const char *path)
-{
-	a->r = retry_of(be);
-	a->ctx = ctx;
-	a->call = call;
-	a->path = path;
-	a->start_ns = clock_mono_ns();
-	a->caller_deadline_ns = ctx->deadline_ns;
-	a->caller_attempt = ctx->attempt;
-	a->caller_bad_bytes = ctx->bad_bytes;
-	ctx->bad_bytes = 0;
-	attempts_limit(a);
 }
 
 static int
@@ -114,6 +116,7 @@ answered(struct retry *r)
 	since_ns = r->since_ns;
 	r->failures = 0;
 	r->told = false;
+	r->quick_ns = clock_mono_ns();
 	pthread_mutex_unlock(&r->lock);
 	if (back)
 		log_warn("backend", "the store is back after %.1f s",
@@ -121,9 +124,16 @@ answered(struct retry *r)
 }
 
 static void
-failed(struct attempts *a)
+say_down(struct retry *r, const char *words)
 {
-	struct retry *r = a->r;
+	log_warn("backend", "the store does not answer, %s: %s",
+		 atomic_load(&r->hard) ? "calls wait" : "calls fail after timeo",
+		 words);
+}
+
+static void
+failed(struct retry *r, const struct be_ctx *ctx, const char *call)
+{
 	bool tell = false;
 
 	pthread_mutex_lock(&r->lock);
@@ -133,10 +143,7 @@ failed(struct attempts *a)
 		tell = r->told = true;
 	pthread_mutex_unlock(&r->lock);
 	if (tell)
-		log_warn("backend", "the store does not answer, %s: %s",
-			 atomic_load(&r->hard) ? "calls wait" : "calls fail after timeo",
-			 a->ctx->err && a->ctx->err->msg ? a->ctx->err->msg
-							 : a->call);
+		say_down(r, ctx->err && ctx->err->msg ? ctx->err->msg : call);
 }
 
 /* Evenly from [0, n). */
@@ -213,19 +220,175 @@ give_up(struct attempts *a, int ret)
 	return ret;
 }
 
+/* --- the circuit breaker --------------------------------------------------- */
+
+static void
+quick_begin(struct attempts *a)
+{
+	struct retry *r = a->r;
+
+	if (!a->quick)
+		return;
+	pthread_mutex_lock(&r->lock);
+	if (r->quick++ == 0)
+		r->quick_ns = clock_mono_ns();
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void
+quick_end(struct attempts *a)
+{
+	struct retry *r = a->r;
+
+	if (!a->quick)
+		return;
+	pthread_mutex_lock(&r->lock);
+	r->quick--;
+	r->quick_ns = clock_mono_ns();
+	pthread_mutex_unlock(&r->lock);
+}
+
+enum gate { GATE_OPEN, GATE_SHUT, GATE_LOOK };
+
+/* tell: it was just found out that the store hangs. */
+static enum gate
+gate_of(struct retry *r, bool *tell)
+{
+	int64_t now = clock_mono_ns();
+	enum gate gate = GATE_SHUT;
+	bool hangs;
+
+	pthread_mutex_lock(&r->lock);
+	hangs = r->quick && now - r->quick_ns > HANG_NS;
+	if (r->failures < DOWN_AFTER && !hangs) {
+		gate = GATE_OPEN;
+	} else if (r->looking) {
+		/* Whoever looks may hang as well. */
+		if (now - r->look_ns > LOOK_LIMIT && !r->told) {
+			*tell = r->told = true;
+			r->since_ns = r->quick_ns;
+			r->failures = DOWN_AFTER;
+		}
+	} else if (now >= r->look_ns) {
+		r->looking = true;
+		r->look_ns = now;
+		r->looks++;
+		gate = GATE_LOOK;
+	}
+	pthread_mutex_unlock(&r->lock);
+	return gate;
+}
+
+/* A name that nobody has, so that nothing can answer but the store. */
+static void
+look(struct attempts *a)
+{
+	struct retry *r = a->r;
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct be_ctx ctx = *a->ctx;
+	int64_t every = LOOK_EVERY, timeo = atomic_load(&r->timeo_ns);
+	struct be_attr attr;
+	char path[64];
+	int ret;
+
+	if (!atomic_load(&r->hard) && timeo / 8 < every)
+		every = timeo / 8;
+	ctx.err = &err;
+	ctx.transient = false;
+	ctx.attempt = 0;
+	ctx.deadline_ns = clock_mono_ns() + LOOK_LIMIT;
+	snprintf(path, sizeof(path), ".sharedfs-look-%" PRIx64,
+		 (uint64_t)clock_mono_ns());
+	ret = be_getattr(r->be.below, &ctx, path, BE_HINT_FILE, &attr);
+	if (ret == -EINTR)
+		;
+	else if (ret < 0 && (ctx.transient || ret == -ETIMEDOUT))
+		failed(r, &ctx, "getattr");
+	else
+		answered(r);
+	pthread_mutex_lock(&r->lock);
+	r->looking = false;
+	r->look_ns = clock_mono_ns() + every;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* 0: the store is there, as far as anybody knows.  Else the call must end. */
+static int
+wait_for_store(struct attempts *a)
+{
+	struct be_ctx *ctx = a->ctx;
+	bool waited = false;
+
+	for (;;) {
+		bool tell = false;
+		enum gate gate = gate_of(a->r, &tell);
+
+		if (tell)
+			say_down(a->r, "calls hang");
+		if (gate == GATE_LOOK) {
+			look(a);
+			continue;
+		}
+		if (gate == GATE_OPEN)
+			break;
+		if (is_cancelled(ctx))
+			return be_must_stop(ctx);
+		attempts_limit(a);
+		if (ctx->deadline_ns && clock_mono_ns() >= ctx->deadline_ns)
+			return give_up(a, -EIO);
+		if (ctx->have_stale)
+			return be_fail(ctx, -EIO, true, "the store is down");
+		waited = true;
+		nap(ctx, clock_mono_ns() + NAP_NS);
+	}
+	/* Not all in the same instant. */
+	if (waited)
+		nap(ctx, clock_mono_ns() +
+				 random_below(a->r->cfg.backoff_min_ns));
+	return 0;
+}
+
+/* < 0: the call is over. */
+static int
+attempts_begin(struct attempts *a, struct backend *be, struct be_ctx *ctx,
+	       const char *call, const char *path, bool quick)
+{
+	int ret;
+
+	a->r = retry_of(be);
+	a->ctx = ctx;
+	a->call = call;
+	a->path = path;
+	a->quick = quick;
+	a->start_ns = clock_mono_ns();
+	a->caller_deadline_ns = ctx->deadline_ns;
+	a->caller_attempt = ctx->attempt;
+	a->caller_bad_bytes = ctx->bad_bytes;
+	ctx->bad_bytes = 0;
+	attempts_limit(a);
+	ret = wait_for_store(a);
+	if (ret < 0)
+		return attempts_end(a, ret);
+	quick_begin(a);
+	return 0;
+}
+
 /* Is there to be one more try?  If not, *ret is the answer. */
 static bool
 attempts_more(struct attempts *a, int *ret)
 {
 	struct be_ctx *ctx = a->ctx;
+	int stop;
 
 	if (*ret >= 0 || !ctx->transient) {
+		quick_end(a);
 		if (*ret != -EINTR)
 			answered(a->r);
 		*ret = attempts_end(a, *ret);
 		return false;
 	}
-	failed(a);
+	failed(a->r, ctx, a->call);
+	quick_end(a);
 	attempts_limit(a);
 	if (ctx->deadline_ns && clock_mono_ns() >= ctx->deadline_ns) {
 		*ret = attempts_end(a, give_up(a, *ret));
@@ -234,19 +397,22 @@ attempts_more(struct attempts *a, int *ret)
 	log_debug("backend", "op=%" PRIu64 " %s \"%s\" will be tried again: %s",
 		  ctx->op, a->call, a->path,
 		  ctx->err && ctx->err->msg ? ctx->err->msg : strerror(-*ret));
-	nap(ctx, clock_mono_ns() + backoff_ns(&a->r->cfg, ctx->attempt));
-	if (is_cancelled(ctx)) {
-		*ret = attempts_end(a, be_must_stop(ctx));
-		return false;
-	}
-	if (ctx->deadline_ns && clock_mono_ns() >= ctx->deadline_ns) {
-		*ret = attempts_end(a, give_up(a, *ret));
+	if (wrap_retry_health(&a->r->be) != BE_DOWN)
+		nap(ctx, clock_mono_ns() +
+				 backoff_ns(&a->r->cfg, ctx->attempt));
+	stop = is_cancelled(ctx) ? be_must_stop(ctx) :
+	       ctx->deadline_ns && clock_mono_ns() >= ctx->deadline_ns ?
+				   give_up(a, *ret) :
+				   wait_for_store(a);
+	if (stop < 0) {
+		*ret = attempts_end(a, stop);
 		return false;
 	}
 	pthread_mutex_lock(&a->r->lock);
 	a->r->retries++;
 	pthread_mutex_unlock(&a->r->lock);
 	ctx->attempt++;
+	quick_begin(a);
 	return true;
 }
 
@@ -256,7 +422,9 @@ retry_probe(struct backend *be, struct be_ctx *ctx)
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "probe", "");
+	ret = attempts_begin(&a, be, ctx, "probe", "", false);
+	if (ret < 0)
+		return ret;
 	do
 		ret = wrap_probed(be, be_probe(be->below, ctx));
 	while (attempts_more(&a, &ret));
@@ -303,7 +471,9 @@ retry_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "list", path);
+	ret = attempts_begin(&a, be, ctx, "list", path, true);
+	if (ret < 0)
+		return ret;
 	do {
 		listing_clear(&l);
 		ret = be_list_part(be->below, ctx, path, cur, listing_add, &l);
@@ -325,7 +495,9 @@ retry_fetch(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "fetch", path);
+	ret = attempts_begin(&a, be, ctx, "fetch", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_fetch(be->below, ctx, path, have, max, sink, out, got);
 	while (attempts_more(&a, &ret));
@@ -360,7 +532,9 @@ retry_read(struct backend *be, struct be_ctx *ctx, const char *path,
 	uint64_t from, n;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "read", path);
+	ret = attempts_begin(&a, be, ctx, "read", path, true);
+	if (ret < 0)
+		return ret;
 	do {
 		from = m.next;
 		ret = be_read(be->below, ctx, path, ver, from,
@@ -392,7 +566,9 @@ retry_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "getattr", path);
+	ret = attempts_begin(&a, be, ctx, "getattr", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_getattr(be->below, ctx, path, hint, out);
 	while (attempts_more(&a, &ret));
@@ -405,7 +581,9 @@ retry_statfs(struct backend *be, struct be_ctx *ctx, struct statvfs *out)
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "statfs", "");
+	ret = attempts_begin(&a, be, ctx, "statfs", "", true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_statfs(be->below, ctx, out);
 	while (attempts_more(&a, &ret));
@@ -419,7 +597,9 @@ retry_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "commit", c->path);
+	ret = attempts_begin(&a, be, ctx, "commit", c->path, false);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_commit(be->below, ctx, c, out);
 	while (attempts_more(&a, &ret));
@@ -434,7 +614,9 @@ retry_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "setattr", path);
+	ret = attempts_begin(&a, be, ctx, "setattr", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_setattr(be->below, ctx, path, cond, opid, mask, attr,
 				 out);
@@ -450,7 +632,9 @@ retry_create(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "create", path);
+	ret = attempts_begin(&a, be, ctx, "create", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_create(be->below, ctx, path, attr, opid, out);
 	while (attempts_more(&a, &ret));
@@ -465,7 +649,9 @@ retry_mkdir(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "mkdir", path);
+	ret = attempts_begin(&a, be, ctx, "mkdir", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_mkdir(be->below, ctx, path, attr, opid, out);
 	while (attempts_more(&a, &ret));
@@ -480,7 +666,9 @@ retry_symlink(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "symlink", path);
+	ret = attempts_begin(&a, be, ctx, "symlink", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_symlink(be->below, ctx, path, target, attr, opid, out);
 	while (attempts_more(&a, &ret));
@@ -494,7 +682,9 @@ retry_readlink(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "readlink", path);
+	ret = attempts_begin(&a, be, ctx, "readlink", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_readlink(be->below, ctx, path, target);
 	while (attempts_more(&a, &ret));
@@ -508,7 +698,9 @@ retry_link(struct backend *be, struct be_ctx *ctx, const char *from,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "link", to);
+	ret = attempts_begin(&a, be, ctx, "link", to, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_link(be->below, ctx, from, to, out);
 	while (attempts_more(&a, &ret));
@@ -522,7 +714,9 @@ retry_unlink(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "unlink", path);
+	ret = attempts_begin(&a, be, ctx, "unlink", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_unlink(be->below, ctx, path, cond, opid);
 	while (attempts_more(&a, &ret));
@@ -536,7 +730,9 @@ retry_rmdir(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "rmdir", path);
+	ret = attempts_begin(&a, be, ctx, "rmdir", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_rmdir(be->below, ctx, path, opid);
 	while (attempts_more(&a, &ret));
@@ -551,7 +747,9 @@ retry_rename(struct backend *be, struct be_ctx *ctx, const char *from,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "rename", from);
+	ret = attempts_begin(&a, be, ctx, "rename", from, false);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_rename(be->below, ctx, from, to, flags, opid, mask,
 				attr, out);
@@ -568,7 +766,9 @@ retry_copy(struct backend *be, struct be_ctx *ctx, const char *from,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "copy", to);
+	ret = attempts_begin(&a, be, ctx, "copy", to, false);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_copy(be->below, ctx, from, from_ver, to, cond, opid,
 			      attr, out);
@@ -583,7 +783,9 @@ retry_getxattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "getxattr", path);
+	ret = attempts_begin(&a, be, ctx, "getxattr", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_getxattr(be->below, ctx, path, name, value, len);
 	while (attempts_more(&a, &ret));
@@ -597,7 +799,9 @@ retry_listxattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "listxattr", path);
+	ret = attempts_begin(&a, be, ctx, "listxattr", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_listxattr(be->below, ctx, path, names, len);
 	while (attempts_more(&a, &ret));
@@ -612,7 +816,9 @@ retry_setxattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	struct attempts a;
 	int ret;
 
-	attempts_begin(&a, be, ctx, "setxattr", path);
+	ret = attempts_begin(&a, be, ctx, "setxattr", path, true);
+	if (ret < 0)
+		return ret;
 	do
 		ret = be_setxattr(be->below, ctx, path, name, value, len, flags,
 				  opid, out);
@@ -624,14 +830,16 @@ static void
 retry_stats(struct backend *be, be_stat_fn *fn, void *arg)
 {
 	struct retry *r = retry_of(be);
-	uint64_t retries, gave_up;
+	uint64_t retries, gave_up, looks;
 
 	pthread_mutex_lock(&r->lock);
+	looks = r->looks;
 	retries = r->retries;
 	gave_up = r->gave_up;
 	pthread_mutex_unlock(&r->lock);
 	fn(arg, "retries", retries);
 	fn(arg, "gave_up", gave_up);
+	fn(arg, "looks", looks);
 	be_stats(be->below, fn, arg);
 }
 

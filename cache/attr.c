@@ -58,6 +58,35 @@ attr_parent_changed_locked(struct cache *c, const char *path)
 	free(dir);
 }
 
+bool
+stale_holds(const struct cache *c, int64_t until_ns)
+{
+	return until_ns != 0 && c->cfg.stale_ns != 0 &&
+	       clock_mono_ns() < until_ns + c->cfg.stale_ns;
+}
+
+bool
+stale_wanted(const struct cache *c)
+{
+	return c->cfg.stale_ns != 0 && wrap_retry_health(c->be) == BE_DOWN;
+}
+
+bool
+attr_have_stale(struct cache *c, const char *path, const struct be_ver *ver)
+{
+	struct known k;
+	bool have;
+
+	if (c->cfg.stale_ns == 0)
+		return false;
+	cache_lock(c);
+	have = attr_memory_get(c->attrs, path, &k) && k.attr.mode != 0 &&
+	       stale_holds(c, k.until_ns) &&
+	       (!ver || be_ver_equal(&k.attr.ver, ver));
+	cache_unlock(c);
+	return have;
+}
+
 int
 attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
 		 int64_t *until_ns)
@@ -65,7 +94,9 @@ attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
 	struct known k;
 
 	if (!attr_memory_get(c->attrs, path, &k) ||
-	    k.until_ns <= clock_mono_ns())
+	    (k.until_ns <= clock_mono_ns() &&
+	     !(k.attr.mode != 0 && stale_holds(c, k.until_ns) &&
+	       stale_wanted(c))))
 		return -EAGAIN;
 	*until_ns = k.until_ns;
 	if (k.attr.mode == 0)
@@ -346,7 +377,14 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 		return ret;
 	if (hint == BE_HINT_NONE)
 		hint = guess;
+	ctx->be.have_stale = attr_have_stale(c, path, NULL);
 	ret = be_getattr(c->be, &ctx->be, path, hint, &a);
+	if (ret == -EIO && ctx->be.have_stale && ctx->be.transient &&
+	    recall(c, path, out, until_ns, &guess, &asked) == 0)
+		ret = 1; /* an older answer */
+	ctx->be.have_stale = false;
+	if (ret == 1)
+		return 0;
 	if (ret == 0) {
 		attr_install(c, path, &a, asked);
 		*out = a;

@@ -254,6 +254,13 @@ void attr_parent_changed_locked(struct cache *c, const char *path);
 /* Fresh: 0, or -ENOENT for a believed absence; -EAGAIN: ask. */
 int attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
 		     int64_t *until_ns);
+/* stale_if_error (P7): an answer that was good until then may still be given
+ * while the store is down; and that it is. */
+bool stale_holds(const struct cache *c, int64_t until_ns);
+bool stale_wanted(const struct cache *c);
+/* Is there such an answer, and with that version (NULL: any)? */
+bool attr_have_stale(struct cache *c, const char *path,
+		     const struct be_ver *ver);
 /* What an earlier answer said, however old; false: nothing. */
 bool attr_peek(struct cache *c, const char *path, struct be_attr *out);
 /* Is it the version that such an answer named, old enough to be believed? */

@@ -80,6 +80,7 @@ cache_set_limits(struct cache *c, const struct cache_config *cfg)
 {
 	atomic_store(&c->cfg.actimeo_ns, cfg->actimeo_ns);
 	atomic_store(&c->cfg.negative_ns, cfg->negative_ns);
+	atomic_store(&c->cfg.stale_ns, cfg->stale_ns);
 	atomic_store(&c->cfg.cto, cfg->cto);
 	atomic_store(&c->cfg.conflict_fail, cfg->conflict_fail);
 	atomic_store(&c->cfg.exclusive_at_close, cfg->exclusive_at_close);

@@ -83,6 +83,7 @@ struct cache_config {
 	_Atomic uint64_t free_min; /* bytes of the disk left free */
 	_Atomic int64_t actimeo_ns;   /* attributes, names, listings */
 	_Atomic int64_t negative_ns;  /* absence */
+	_Atomic int64_t stale_ns;     /* how much longer while the store is down */
 	atomic_bool cto;	       /* open() always asks the store */
 	atomic_bool conflict_fail; /* ESTALE instead of last close wins (P9) */
 	atomic_bool exclusive_at_close; /* excl=close */

@@ -497,6 +497,23 @@ listing_stop_all(struct cache *c)
 	cache_unlock(c);
 }
 
+/* Or whole, and the store is down (stale_if_error). */
+static bool
+young(struct cache *c, struct cache_listing *l)
+{
+	int64_t until = l->begun_ns + atomic_load(&c->cfg.actimeo_ns);
+	bool whole;
+
+	if (until > clock_mono_ns())
+		return true;
+	if (!stale_holds(c, until) || !stale_wanted(c))
+		return false;
+	pthread_mutex_lock(&l->lock);
+	whole = l->done && !l->err.code;
+	pthread_mutex_unlock(&l->lock);
+	return whole;
+}
+
 /* A young one, also one that is still being filled. */
 static struct cache_listing *
 find_fresh(struct cache *c, const char *path)
@@ -505,9 +522,7 @@ find_fresh(struct cache *c, const char *path)
 
 	cache_lock(c);
 	HASH_FIND(hh, c->listings, path, strlen(path), l);
-	if (l && (l->begun_ns + atomic_load(&c->cfg.actimeo_ns) <=
-			  clock_mono_ns() ||
-		  !epoch_holds_locked(c, path, l->asked))) {
+	if (l && (!young(c, l) || !epoch_holds_locked(c, path, l->asked))) {
 		listing_unshare_locked(l);
 		l = NULL;
 	}

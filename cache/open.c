@@ -342,6 +342,24 @@ out:
 	return ret;
 }
 
+/* A store that is down is not waited for, if what is here is to be used then
+ * (stale_if_error). */
+static int
+revalidate_or_stale(struct cache *c, struct cache_ctx *ctx, const char *path,
+		    int flags, struct opening *o)
+{
+	int ret;
+
+	ctx->be.have_stale = o->k && attr_have_stale(c, path, &o->have);
+	ret = revalidate(c, ctx, path, flags, o);
+	if (ret == -EIO && ctx->be.have_stale && ctx->be.transient) {
+		o->k = content_enter(o->k);
+		ret = 0;
+	}
+	ctx->be.have_stale = false;
+	return ret;
+}
+
 /* O_TRUNC: nothing of the old bytes is asked for. */
 static int
 open_truncated(struct cache *c, struct cache_ctx *ctx, const char *path,
@@ -403,15 +421,17 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 		ret = open_truncated(c, ctx, path, &o);
 	} else if (!pending) {
 		cache_lock(c);
-		known = !c->cfg.cto &&
+		known = (!c->cfg.cto || stale_wanted(c)) &&
 			attr_find_locked(c, path, &fresh, &until) == 0;
 		cache_unlock(c);
-		if (known && be_ver_equal(&fresh.ver, &o.have))
-			o.k = content_enter(o.k); /* nocto, within actimeo */
-		else {
+		if (known && be_ver_equal(&fresh.ver, &o.have)) {
+			/* nocto, within actimeo; or the store is down */
+			o.k = content_enter(o.k);
+		} else {
 			ret = must_not_block(ctx);
 			if (ret == 0)
-				ret = revalidate(c, ctx, path, flags, &o);
+				ret = revalidate_or_stale(c, ctx, path, flags,
+							  &o);
 		}
 	}
 	if (ret < 0) {

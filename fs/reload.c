@@ -21,6 +21,7 @@
 /* What can change under a live mount; each is passed on in apply(). */
 static const int live[] = {
 	OPT_ID_actimeo,	       OPT_ID_negative_timeout,
+	OPT_ID_stale_if_error,
 	OPT_ID_cto,	       OPT_ID_conflict,
 	OPT_ID_excl,	       OPT_ID_cache_size,
 	OPT_ID_cache_free,     OPT_ID_readahead,
@@ -133,6 +134,7 @@ apply(struct reload *r)
 		.free_min = o->cache_free,
 		.actimeo_ns = o->actimeo,
 		.negative_ns = o->negative_timeout,
+		.stale_ns = o->stale_if_error,
 		.cto = o->cto,
 		.conflict_fail = strcmp(o->conflict, "fail") == 0,
 		.exclusive_at_close = strcmp(o->excl, "close") == 0,

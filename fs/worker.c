@@ -284,6 +284,7 @@ open_cache(struct worker *w)
 		.attr_table = w->opt.attr_table,
 		.actimeo_ns = w->opt.actimeo,
 		.negative_ns = w->opt.negative_timeout,
+		.stale_ns = w->opt.stale_if_error,
 		.cto = w->opt.cto,
 		.conflict_fail = strcmp(w->opt.conflict, "fail") == 0,
 		.exclusive_at_close = strcmp(w->opt.excl, "close") == 0,

@@ -6,5 +6,6 @@ shell_tests += \
 	tests/fault/outage.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
+	tests/fault/stale.sh \
 	tests/fault/storm.sh \
 	$(NULL)

@@ -380,6 +380,80 @@ health(void **state)
 	assert_int_equal(count(text, "\n"), 2);
 }
 
+/* --- the circuit breaker -------------------------------------------------- */
+
+struct waiter {
+	struct stack *s;
+	atomic_int cancel;
+	atomic_bool done;
+	int ret;
+};
+
+static void *
+wait_once(void *arg)
+{
+	struct waiter *c = arg;
+	struct be_ctx ctx = { .cancel = &c->cancel };
+	struct be_attr a;
+
+	c->ret = be_getattr(c->s->top, &ctx, "", BE_HINT_NONE, &a);
+	atomic_store(&c->done, true);
+	return NULL;
+}
+
+/* Many callers of a dead store: one look at a time reaches it, a cancelled one
+ * ends, one with an older answer does not wait, all the others succeed when it
+ * is back [P7.7]. */
+static void
+dead_store(void **state)
+{
+	enum { N = 16 };
+	static const struct wrap_retry_config patient = {
+		.hard = true,
+		.backoff_min_ns = NSEC_PER_MSEC,
+		.backoff_max_ns = 2 * NSEC_PER_MSEC,
+	};
+	struct waiter c[N] = { 0 };
+	pthread_t t[N];
+	struct stack s;
+	struct be_attr a;
+	unsigned before;
+	int64_t start;
+
+	stack_init(&s, &patient);
+	break_calls(&s, 1, 1, true, false);
+	for (int i = 0; i < N; i++) {
+		c[i].s = &s;
+		assert_int_equal(pthread_create(&t[i], NULL, wait_once, &c[i]),
+				 0);
+	}
+	while (wrap_retry_health(s.top) != BE_DOWN)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	/* Some of the first may still be under way. */
+	nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
+	before = wrap_fault_calls(s.fault);
+	start = clock_mono_ns();
+	nanosleep(&(struct timespec){ .tv_nsec = 700000000 }, NULL);
+	before = wrap_fault_calls(s.fault) - before;
+	assert_true(before <= (clock_mono_ns() - start) /
+					(NSEC_PER_SEC / 2) + 2);
+	s.ctx.have_stale = true;
+	assert_int_equal(be_getattr(s.top, &s.ctx, "", BE_HINT_NONE, &a), -EIO);
+	assert_true(s.ctx.transient);
+	atomic_store(&c[0].cancel, 1);
+	pthread_join(t[0], NULL);
+	assert_int_equal(c[0].ret, -EINTR);
+	for (int i = 1; i < N; i++)
+		assert_false(atomic_load(&c[i].done));
+	break_calls(&s, 0, 0, true, false);
+	for (int i = 1; i < N; i++) {
+		pthread_join(t[i], NULL);
+		assert_int_equal(c[i].ret, 0);
+	}
+	assert_int_equal(wrap_retry_health(s.top), BE_UP);
+	stack_release(&s);
+}
+
 /* --- a store that breaks off in the middle -------------------------------- */
 
 struct torn {
@@ -545,6 +619,7 @@ main(void)
 		cmocka_unit_test(callers_deadline),
 		cmocka_unit_test(cancel_ends_hard),
 		cmocka_unit_test(health),
+		cmocka_unit_test(dead_store),
 		cmocka_unit_test(listing_comes_once),
 		cmocka_unit_test(read_goes_on),
 		cmocka_unit_test(trace_lines),
