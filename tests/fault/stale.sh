@@ -3,7 +3,7 @@
 # The store is down: with stale_if_error what is cached is read, listed and
 # stat'ed at once, what is not waits; one look at a time reaches the store,
 # signals end the waiting, and every waiting close() succeeds when it is back
-# [P7.1] [P7.4] [P7.7].
+# [P7.1] [P7.4] [P7.8].
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3

@@ -403,7 +403,7 @@ wait_once(void *arg)
 
 /* Many callers of a dead store: one look at a time reaches it, a cancelled one
  * ends, one with an older answer does not wait, all the others succeed when it
- * is back [P7.7]. */
+ * is back [P7.8]. */
 static void
 dead_store(void **state)
 {
