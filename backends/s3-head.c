@@ -356,6 +356,10 @@ question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 			return ret;
 	}
 	if (b.marker_seen || b.child_seen) {
+		/* The object beside it can't be reached: it is no file that
+		 * anybody saw. */
+		if (file)
+			s3_heads_drop(s, qn->file.key);
 		out->what = S3_DIR;
 		out->key = steal_ptr(&qn->marker);
 		out->head = steal_ptr(&marker);
@@ -511,8 +515,7 @@ s3_stat_recall(struct s3 *s, const char *path, struct s3_stat *st)
 		return false;
 	if (s3_heads_recent(s, key, S3_RECENT_ABSENT, NULL))
 		return true;
-	if (!s3_heads_recent(s, key, S3_RECENT_PLAIN, NULL) ||
-	    !s3_heads_recent(s, key, S3_RECENT_HEAD, &st->head))
+	if (!s3_heads_recent(s, key, S3_RECENT_HEAD, &st->head))
 		return false;
 	s3_meta_attr(&s->meta, st->head, key, &a);
 	if (S_ISDIR(a.mode)) {

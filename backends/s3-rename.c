@@ -113,8 +113,8 @@ rename_file(struct s3 *s, struct be_ctx *ctx, const char *from_path,
 		if (ret < 0)
 			return ret;
 		sure = copy_shows_source(s, from->head, now);
-		/* Nothing, or a file: in neither case a directory. */
-		s3_heads_plain(s, key, now);
+		if (to->what == S3_NONE)
+			s3_heads_plain(s, key, now);
 	}
 	ret = delete_source(s, ctx, from_path, from, to_path, sure);
 	if (ret < 0)
@@ -562,6 +562,7 @@ look_at_both(struct s3 *s, struct be_ctx *ctx, const char *from,
 {
 	bool have_from = !again && s3_stat_recall(s, from, sf);
 	bool have_to = !again && s3_stat_recall(s, to, st);
+	int ret;
 
 	if (have_from && (sf->what != S3_FILE ||
 			  !(s->facts.copy_source ||
@@ -572,8 +573,14 @@ look_at_both(struct s3 *s, struct be_ctx *ctx, const char *from,
 	}
 	if (have_to && noreplace &&
 	    !(st->what == S3_NONE && s->facts.copy_absent)) {
+		/* Most likely it still is what it was. */
+		enum be_hint hint = st->what == S3_NONE ? BE_HINT_NEW :
+							  BE_HINT_NONE;
+
 		s3_stat_release(st);
-		have_to = false;
+		ret = s3_stat(s, ctx, to, hint, st);
+		if (ret < 0)
+			return ret;
 	}
 	if (have_from && have_to)
 		return 0;

@@ -176,6 +176,7 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 	k.attr = *a;
 	if (known)
 		k.attr.flags &= ~BE_ATTR_RACY;
+	delay_overlay_locked(c, path, &k.attr);
 	k.until_ns = now + c->cfg.actimeo_ns;
 	attr_memory_put(c->attrs, path, &k);
 out:
@@ -237,6 +238,17 @@ attr_install(struct cache *c, const char *path, const struct be_attr *a,
 	if (a && table)
 		attr_table_put(table, path, a);
 	install(c, path, a, asked);
+}
+
+void
+attr_apply_locked(struct cache *c, const char *path)
+{
+	struct known k;
+
+	if (!attr_memory_get(c->attrs, path, &k) || k.attr.mode == 0)
+		return;
+	delay_overlay_locked(c, path, &k.attr);
+	attr_memory_put(c->attrs, path, &k);
 }
 
 void
@@ -387,6 +399,7 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 		return 0;
 	if (ret == 0) {
 		attr_install(c, path, &a, asked);
+		delay_overlay(c, path, &a);
 		*out = a;
 		*until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
 	} else if (ret == -ENOENT) {

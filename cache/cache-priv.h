@@ -21,6 +21,7 @@
 #include "cache/attr-memory.h"
 #include "cache/attr-table.h"
 #include "cache/cache.h"
+#include "cache/delay.h"
 #include "cache/journal.h"
 #include "cache/store.h"
 #include "common/range.h"
@@ -167,6 +168,8 @@ int key_lock(struct keys *k, struct key *key, const char *path, bool tree,
 	     struct be_ctx *ctx);
 int key_lock2(struct keys *k, struct key *a, const char *path_a,
 	      struct key *b, const char *path_b, bool tree, struct be_ctx *ctx);
+/* -EAGAIN instead of waiting. */
+int key_try(struct keys *k, struct key *key, const char *path);
 void key_unlock(struct keys *k, struct key *key);
 
 /* --- the cache ------------------------------------------------------------ */
@@ -183,6 +186,7 @@ struct cache {
 	struct cache_listing *listings; /* by path */
 	struct listing_list listing_lru;
 	LIST_HEAD(, cache_listing) filling;
+	struct delay *delay; /* attributes that wait; the same */
 	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
 	struct content_list idle; /* partly fetched, for the next open */
@@ -277,6 +281,8 @@ void attr_forget_tree(struct cache *c, const char *path);
  * nothing is believed of path any more.  Returns ret. */
 int attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	       int ret);
+/* What is remembered of path gets what waits for it (delay.c). */
+void attr_apply_locked(struct cache *c, const char *path);
 /* Note that the kernel's pages are of this version; was it so before? */
 bool attr_pages(struct cache *c, const char *path, const struct be_ver *ver);
 /* Attributes now, asked for if need be. */
@@ -366,6 +372,10 @@ void content_touch_locked(struct content *k); /* mtime, ctime = now */
 int read_all(int fd, void *p, size_t len, uint64_t off, size_t *got);
 
 /* name.c */
+/* The content that was opened under path is now the bytes of version `to`
+ * instead of `from`: the same ones. */
+void name_relabel(struct cache *c, const char *path, const struct be_ver *from,
+		  const struct be_attr *to);
 /* An object must exist before it can be linked, renamed or given xattrs; all:
  * and have all the bytes. */
 int name_make_real(struct cache *c, struct cache_ctx *ctx, const char *path,

@@ -56,6 +56,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	pthread_mutex_init(&c->lock, NULL);
 	keys_init(&c->keys);
 	names_init(c);
+	delay_init(c);
 	if (!c->cfg.attr_cache)
 		c->cfg.attr_cache = UINT64_C(48) << 20;
 	c->attrs = attr_memory_new(c->cfg.attr_cache);
@@ -129,6 +130,7 @@ cache_recover(struct cache *c, struct cache_ctx *ctx)
 	struct recovery r = { .c = c, .ctx = ctx };
 
 	journal_move_scan(c->store, finish_move, &r);
+	delay_start(c);
 }
 
 static void
@@ -178,6 +180,7 @@ cache_free(struct cache *c)
 		return;
 	atomic_store(&c->stopping, 1);
 	listing_stop_all(c);
+	delay_stop(c);
 	/* Jobs that were handed to cfg.run end soon: they are cancelled. */
 	while (atomic_load(&c->jobs))
 		nanosleep(&tick, NULL);
@@ -188,6 +191,7 @@ cache_free(struct cache *c)
 	leave_unsent(c, &c->orphans);
 	listing_free_all(c);
 	names_release(c);
+	delay_free(c);
 	attr_memory_free(c->attrs);
 	attr_table_free(c->table);
 	store_free(c->store);
@@ -273,6 +277,7 @@ cache_stats_get(struct cache *c, struct cache_stats *out)
 		.failed_files = atomic_load(&c->failed_files),
 		.kept_files = atomic_load(&c->kept_files),
 		.open_files = atomic_load(&c->open_files),
+		.pending_attrs = delay_count(c),
 	};
 }
 
@@ -306,6 +311,7 @@ cache_drain(struct cache *c, struct cache_ctx *ctx)
 	struct pending left = { 0 };
 	struct content *k;
 	uint64_t round = clock_mono_ns();
+	size_t attrs;
 
 	while ((k = next_unsent(c, round))) {
 		int ret = content_commit(k, ctx);
@@ -318,7 +324,12 @@ cache_drain(struct cache *c, struct cache_ctx *ctx)
 		if (be_must_stop(&ctx->be) < 0)
 			break;
 	}
+	attrs = delay_drain(c, ctx);
 	pending_all(c, &left);
+	if (!left.files && attrs)
+		return err_set(ctx->be.err, -EIO,
+			       "%zu changes of attributes are not in the store",
+			       attrs);
 	if (!left.files)
 		return 0;
 	return err_set(ctx->be.err, -EIO,

@@ -84,6 +84,7 @@ struct cache_config {
 	_Atomic int64_t actimeo_ns;   /* attributes, names, listings */
 	_Atomic int64_t negative_ns;  /* absence */
 	_Atomic int64_t stale_ns;     /* how much longer while the store is down */
+	int64_t attr_delay_ns; /* rule 8; never longer than actimeo */
 	atomic_bool cto;	       /* open() always asks the store */
 	atomic_bool conflict_fail; /* ESTALE instead of last close wins (P9) */
 	atomic_bool exclusive_at_close; /* excl=close */
@@ -229,6 +230,10 @@ int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
 /* After cache_expose: while this is the same number, not 0, fd is the same
  * file with the same bytes, also after the last close and the next open. */
 uint64_t cache_exposed_file(struct cfile *cf);
+/* fsync(): also what else of the file has not been sent. */
+int cache_fsync(struct cfile *cf, struct cache_ctx *ctx);
+/* The same of a name, for directories. */
+int cache_sync_name(struct cache *c, struct cache_ctx *ctx, const char *path);
 /* The last reference of a handle.  What is unsent (no flush came) is sent
  * here, in this thread. */
 void cache_release(struct cfile *cf, struct cache_ctx *ctx);
@@ -245,6 +250,7 @@ struct cache_stats {
 	uint64_t failed_files; /* commits that failed for good, kept on disk */
 	uint64_t kept_files;   /* the same, of mounts that are no more */
 	uint64_t open_files;
+	uint64_t pending_attrs; /* changes of attributes that wait */
 };
 void cache_stats_get(struct cache *c, struct cache_stats *out);
 /* Names of files with unsent bytes, for umount and status. */

@@ -508,6 +508,7 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 	if (ret == 0) {
 		/* In this order: a stat in between shows what is still pending
 		 * here, or what was sent; never what was there before. */
+		delay_drop(k->c, path); /* it rode along */
 		attr_set_own(k->c, path, &out);
 		pthread_mutex_lock(&k->lock);
 		sent_locked(k, s, &out);

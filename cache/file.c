@@ -133,6 +133,26 @@ cache_flush(struct cfile *cf, struct cache_ctx *ctx)
 	return content_commit(cf->k, ctx);
 }
 
+int
+cache_sync_name(struct cache *c, struct cache_ctx *ctx, const char *path)
+{
+	return delay_flush(c, ctx, path, false);
+}
+
+int
+cache_fsync(struct cfile *cf, struct cache_ctx *ctx)
+{
+	struct content *k = cf->k;
+	_cleanup_free_ char *path = NULL;
+	int ret = cache_flush(cf, ctx);
+
+	pthread_mutex_lock(&k->lock);
+	if (ret == 0 && !k->unlinked)
+		path = xstrdup(k->path);
+	pthread_mutex_unlock(&k->lock);
+	return path ? cache_sync_name(k->c, ctx, path) : ret;
+}
+
 static int
 zero_range(struct content *k, struct cache_ctx *ctx, uint64_t off,
 	   uint64_t len)

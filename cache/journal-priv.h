@@ -17,7 +17,7 @@ journal_json_put(json_t **j)
 #define _cleanup_json_ __attribute__((cleanup(journal_json_put)))
 
 /* The file in journal/ that speaks of `name`: ".j" its record, ".r" its log,
- * ".mv" a move by its operation id. */
+ * ".mv" a move by its operation id, ".at" a change of attributes by its id. */
 void journal_file(const char *name, const char *ending, char out[48]);
 
 /* --- journal-record.c ----------------------------------------------------- */
@@ -25,6 +25,8 @@ void journal_file(const char *name, const char *ending, char out[48]);
 json_t *journal_encode(const struct journal_rec *r); /* the caller's */
 /* false: no record of ours; r is to be released all the same. */
 bool journal_decode(const json_t *j, struct journal_rec *r);
+json_t *journal_encode_attr(const struct journal_attr *r);
+bool journal_decode_attr(const json_t *j, struct journal_attr *r);
 /* As text where it is text, else as NAME_hex. */
 void journal_set_path(json_t *j, const char *name, const char *path);
 bool journal_get_path(const json_t *j, const char *name, char **out);

@@ -351,6 +351,54 @@ journal_decode(const json_t *j, struct journal_rec *r)
 	return true;
 }
 
+/* --- changes of attributes ---------------------------------------------- */
+
+#define ATTR_BITS                                                              \
+	(BE_SET_MODE | BE_SET_UID | BE_SET_GID | BE_SET_ATIME | BE_SET_MTIME | \
+	 BE_SET_CTIME)
+
+json_t *
+journal_encode_attr(const struct journal_attr *r)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "format", json_integer(JOURNAL_FORMAT));
+	journal_set_path(j, "path", r->path);
+	json_object_set_new(j, "uid", json_integer(r->uid));
+	json_object_set_new(j, "gid", json_integer(r->gid));
+	json_object_set_new(j, "version", from_ver(&r->ver));
+	json_object_set_new(j, "ino", hex(&r->ino, sizeof(r->ino)));
+	json_object_set_new(j, "was", json_integer(r->mode));
+	json_object_set_new(j, "mask", json_integer(r->mask));
+	json_object_set_new(j, "mode", json_integer(r->attr.mode));
+	json_object_set_new(j, "owner", json_integer(r->attr.uid));
+	json_object_set_new(j, "group", json_integer(r->attr.gid));
+	json_object_set_new(j, "atime", from_time(r->attr.atime));
+	json_object_set_new(j, "mtime", from_time(r->attr.mtime));
+	json_object_set_new(j, "ctime", from_time(r->attr.ctime));
+	return j;
+}
+
+bool
+journal_decode_attr(const json_t *j, struct journal_attr *r)
+{
+	uint64_t format;
+
+	return to_uint(j, "format", JOURNAL_FORMAT, &format) &&
+	       format == JOURNAL_FORMAT &&
+	       journal_get_path(j, "path", &r->path) &&
+	       to_u32(j, "uid", &r->uid) && to_u32(j, "gid", &r->gid) &&
+	       to_ver(j, "version", &r->ver) && to_ino(j, &r->ino) &&
+	       to_u32(j, "was", &r->mode) && to_u32(j, "mask", &r->mask) &&
+	       (r->mask & ~ATTR_BITS) == 0 &&
+	       to_u32(j, "mode", &r->attr.mode) &&
+	       to_u32(j, "owner", &r->attr.uid) &&
+	       to_u32(j, "group", &r->attr.gid) &&
+	       to_time(j, "atime", &r->attr.atime) &&
+	       to_time(j, "mtime", &r->attr.mtime) &&
+	       to_time(j, "ctime", &r->attr.ctime);
+}
+
 json_t *
 journal_load(int dir, const char *file)
 {

@@ -327,3 +327,49 @@ journal_move_scan(struct store *s,
 				 s->dir, e->d_name);
 	}
 }
+
+/* --- changes of attributes ---------------------------------------------- */
+
+int
+journal_attr_put(struct store *s, const struct journal_attr *r)
+{
+	_cleanup_json_ json_t *j = journal_encode_attr(r);
+	char file[48];
+
+	journal_file(r->id.s, ".at", file);
+	return replace(s, file, j);
+}
+
+void
+journal_attr_drop(struct store *s, const struct be_opid *id)
+{
+	char file[48];
+
+	journal_file(id->s, ".at", file);
+	recycle(s, file);
+}
+
+void
+journal_attr_scan(struct store *s,
+		  void (*fn)(void *arg, struct journal_attr *r), void *arg)
+{
+	_cleanup_closedir_ DIR *d = open_dir(s);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		_cleanup_json_ json_t *j = NULL;
+		_cleanup_free_ char *name = stem(e->d_name, ".at");
+		struct journal_attr r = { 0 };
+
+		if (!name || strlen(name) >= sizeof(r.id.s))
+			continue;
+		memcpy(r.id.s, name, strlen(name) + 1);
+		j = journal_load(s->fd[DIR_JOURNAL], e->d_name);
+		if (j && journal_decode_attr(j, &r))
+			fn(arg, &r);
+		else
+			log_warn("store", "%s: journal record %s can't be read",
+				 s->dir, e->d_name);
+		free(r.path);
+	}
+}

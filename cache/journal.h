@@ -122,4 +122,26 @@ void journal_move_scan(struct store *s,
 				  const char *from, const char *to),
 		       void *arg);
 
+/*
+ * A change of attributes that waits (delay.h): journal/ID.at until it was sent.
+ */
+struct journal_attr {
+	struct be_opid id;
+	char *path;
+	uid_t uid; /* whose it is */
+	gid_t gid;
+	/* What was changed: this version of this file, with that mode. */
+	struct be_ver ver;
+	uint64_t ino;
+	mode_t mode;
+	unsigned mask; /* enum be_set, and the values in attr */
+	struct be_attr attr;
+};
+int journal_attr_put(struct store *s, const struct journal_attr *r);
+void journal_attr_drop(struct store *s, const struct be_opid *id);
+/* fn may take r->path and set it to NULL. */
+void journal_attr_scan(struct store *s,
+		       void (*fn)(void *arg, struct journal_attr *r),
+		       void *arg);
+
 #endif

@@ -94,6 +94,21 @@ key_lock(struct keys *k, struct key *key, const char *path, bool tree,
 	return key_lock2(k, key, path, NULL, NULL, tree, ctx);
 }
 
+int
+key_try(struct keys *k, struct key *key, const char *path)
+{
+	int ret = -EAGAIN;
+
+	pthread_mutex_lock(&k->lock);
+	if (free_locked(k, path, false)) {
+		*key = (struct key){ .path = path };
+		LIST_INSERT_HEAD(&k->held, key, link);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&k->lock);
+	return ret;
+}
+
 void
 key_unlock(struct keys *k, struct key *key)
 {

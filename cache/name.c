@@ -77,10 +77,8 @@ cache_getattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return cache_lookup(c, ctx, path, out, life);
 }
 
-/* The content that was opened under path is now the bytes of version `to`
- * instead of `from`: the same ones. */
-static void
-relabel(struct cache *c, const char *path, const struct be_ver *from,
+void
+name_relabel(struct cache *c, const char *path, const struct be_ver *from,
 	const struct be_attr *to)
 {
 	struct content *k = content_find(c, path);
@@ -118,6 +116,7 @@ setattr_store(struct cache *c, struct cache_ctx *ctx, const char *path,
 	ret = key_lock(&c->keys, &key, path, false, &ctx->be);
 	if (ret < 0)
 		return ret;
+	delay_take(c, path, &mask, &want);
 	for (int i = 0; i < RETRIES; i++) {
 		if (i)
 			ret = be_getattr(c->be, &ctx->be, path, BE_HINT_NONE,
@@ -128,6 +127,8 @@ setattr_store(struct cache *c, struct cache_ctx *ctx, const char *path,
 			break;
 		if (S_ISREG(now.mode) && be_ver_known(&now.ver))
 			cond = (struct be_cond){ BE_MATCH, now.ver };
+		/* A store may ask first for what it probably is. */
+		want.mode = (want.mode & 07777) | (now.mode & S_IFMT);
 		if ((mask & (BE_SET_UID | BE_SET_GID)) &&
 		    !(mask & BE_SET_MODE) &&
 		    attr_without_priv(now.mode) != now.mode) {
@@ -141,8 +142,9 @@ setattr_store(struct cache *c, struct cache_ctx *ctx, const char *path,
 			break;
 	}
 	if (ret == 0) {
+		delay_drop(c, path);
 		if (cond.pre == BE_MATCH)
-			relabel(c, path, &cond.ver, out);
+			name_relabel(c, path, &cond.ver, out);
 		attr_set_own(c, path, out);
 	}
 	attr_doubt(c, ctx, path, ret);
@@ -229,6 +231,9 @@ cache_setattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (ret == 0 && rest && k)
 		rest = setattr_staged(k, rest, attr);
 	if (ret == 0 && rest) {
+		ret = delay_put(c, ctx, path, k, rest, attr, out);
+		if (ret <= 0)
+			goto out;
 		ret = setattr_store(c, ctx, path, rest, attr, out);
 		if (ret == 0 && k && content_unsent(k)) {
 			pthread_mutex_lock(&k->lock);
@@ -242,6 +247,7 @@ cache_setattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	} else if (ret == 0) {
 		ret = cache_getattr(c, ctx, path, cf, out, &life);
 	}
+out:
 	if (!cf && k)
 		content_put(k);
 	return ret;
@@ -277,6 +283,7 @@ cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 	WITH_KEY(c, ctx, path, ret,
 		 be_mkdir(c->be, &ctx->be, path, &a, &opid, out));
 	if (ret == 0) {
+		delay_drop(c, path);
 		attr_set_own(c, path, out);
 		/* Nothing was there, so nothing is in it. */
 		names_listed(c, path, names_set_new(c), asked, asked_ns);
@@ -301,8 +308,10 @@ cache_mknod(struct cache *c, struct cache_ctx *ctx, const char *path,
 	a.rdev = rdev;
 	WITH_KEY(c, ctx, path, ret,
 		 be_create(c->be, &ctx->be, path, &a, &opid, out));
-	if (ret == 0)
+	if (ret == 0) {
+		delay_drop(c, path);
 		attr_set_own(c, path, out);
+	}
 	return attr_doubt(c, ctx, path, ret);
 }
 
@@ -317,8 +326,10 @@ cache_symlink(struct cache *c, struct cache_ctx *ctx, const char *path,
 	attr_new(c, ctx, path, S_IFLNK | 0777, &a);
 	WITH_KEY(c, ctx, path, ret,
 		 be_symlink(c->be, &ctx->be, path, target, &a, &opid, out));
-	if (ret == 0)
+	if (ret == 0) {
+		delay_drop(c, path);
 		attr_set_own(c, path, out);
+	}
 	return attr_doubt(c, ctx, path, ret);
 }
 
@@ -447,6 +458,7 @@ cache_unlink(struct cache *c, struct cache_ctx *ctx, const char *path)
 		if (k)
 			content_unlinked(k);
 		content_strays_unlinked(c, path);
+		delay_drop(c, path);
 		attr_gone_own(c, path);
 	}
 	attr_doubt(c, ctx, path, ret);
@@ -481,6 +493,7 @@ cache_rmdir(struct cache *c, struct cache_ctx *ctx, const char *path)
 		return -ENOTEMPTY;
 	WITH_KEY(c, ctx, path, ret, be_rmdir(c->be, &ctx->be, path, &opid));
 	if (ret == 0 || ret == -ENOENT) {
+		delay_drop_tree(c, path);
 		attr_forget_tree(c, path);
 		attr_gone_own(c, path);
 	}
@@ -569,6 +582,9 @@ setxattr_store(struct cache *c, struct cache_ctx *ctx, const char *path,
 	struct be_attr out;
 	int ret;
 
+	ret = delay_send_keyed(c, ctx, path);
+	if (ret < 0)
+		return ret;
 	/* What is open here must not take our own change for another node's. */
 	look_before(c, ctx, path, &before);
 	ret = be_setxattr(c->be, &ctx->be, path, name, value, len, flags, opid,

@@ -322,6 +322,7 @@ revalidate(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	if (ret < 0)
 		goto out;
 	attr_install(c, path, &a, asked);
+	delay_overlay(c, path, &a);
 	if (o->k && still_same(o->k, &a, mem.p, got)) {
 		o->k = content_enter(o->k);
 		goto out;
@@ -520,8 +521,10 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		once_begin(ctx, &opid);
 		ret = once_end(ctx, be_create(c->be, &ctx->be, path, &a, &opid,
 					      &made));
-		if (ret == 0)
+		if (ret == 0) {
+			delay_drop(c, path);
 			attr_set_own(c, path, &made);
+		}
 		attr_doubt(c, ctx, path, ret);
 		key_unlock(&c->keys, &key);
 		if (ret == -EEXIST && !(flags & O_EXCL)) {

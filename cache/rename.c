@@ -76,6 +76,8 @@ look_before(struct cache *c, struct cache_ctx *ctx, const char *from,
 		b->asked = true;
 		b->known = be_getattr(c->be, &ctx->be, from, BE_HINT_NONE,
 				      &b->attr) == 0;
+		if (b->known)
+			delay_overlay(c, from, &b->attr);
 	} else {
 		b->known = attr_peek(c, from, &b->attr);
 	}
@@ -215,10 +217,11 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 		   const char *to, unsigned flags)
 {
 	struct content *target = content_find(c, to);
-	struct be_attr out, none = { 0 };
+	struct be_attr out, ride = { 0 };
 	struct be_opid opid;
 	struct before before, there = { .known = false };
 	struct be_attr known, back;
+	unsigned mask = 0;
 	bool moves;
 	int ret = 0, done = 0;
 
@@ -244,11 +247,13 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 		S_ISDIR(known.mode);
 	if (moves)
 		journal_move_put(c->store, &opid, from, to);
+	if (!moves)
+		delay_take(c, from, &mask, &ride);
 	if (ret == 0 && done)
 		ret = be_getattr(c->be, &ctx->be, to, BE_HINT_NONE, &out);
 	else if (ret == 0)
-		ret = be_rename(c->be, &ctx->be, from, to, flags, &opid, 0,
-				&none, &out);
+		ret = be_rename(c->be, &ctx->be, from, to, flags, &opid, mask,
+				&ride, &out);
 	once_end(ctx, ret);
 	/* A call that was cut short may have begun to move: it stays. */
 	if (moves && !(ret == -EINTR || ret == -ETIMEDOUT || ret == -EIO))
@@ -267,10 +272,13 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 			content_unlinked(target);
 		content_strays_unlinked(c, to);
 		if (S_ISDIR(out.mode)) {
+			delay_moved(c, from, to);
 			move_contents(c, from, to);
 			attr_forget_tree(c, from);
 			attr_forget_tree(c, to);
 		} else {
+			delay_drop(c, from);
+			delay_drop(c, to);
 			moved_file(c, from, to, &before, &out);
 		}
 		attr_gone_own(c, from);
@@ -318,6 +326,7 @@ int
 cache_rename(struct cache *c, struct cache_ctx *ctx, const char *from,
 	     const char *to, unsigned flags)
 {
+	struct be_attr known;
 	struct key a, b;
 	int ret = must_not_block(ctx);
 
@@ -334,6 +343,9 @@ cache_rename(struct cache *c, struct cache_ctx *ctx, const char *from,
 	ret = commit_tree(c, ctx, from);
 	if (ret == 0 && (flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)))
 		ret = name_make_real(c, ctx, to, false);
+	/* A file takes along what waits for it; of a tree it is sent. */
+	if (ret == 0 && attr_peek(c, from, &known) && S_ISDIR(known.mode))
+		ret = delay_flush(c, ctx, from, true);
 	if (ret == 0)
 		ret = key_lock2(&c->keys, &a, from, &b, to, true, &ctx->be);
 	if (ret < 0)

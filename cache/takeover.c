@@ -252,6 +252,7 @@ cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
 	struct orphan *o;
 	unsigned elsewhere;
 
+	delay_restore(c);
 	journal_scan(c->store, take_one, &t);
 	/* Not while the journal is being read. */
 	TAILQ_FOREACH(k, &c->orphans, link)

@@ -241,8 +241,10 @@ print_text(json_t *o)
 	if (json_object_get(o, "last_worker"))
 		printf("worker before  %s\n", text_of(o, "last_worker"));
 	printf("passthrough    %s\n", text_of(o, "passthrough"));
-	printf("unsent         %" PRIu64 " files, %" PRIu64 " bytes\n",
-	       number_of(o, "pending_files"), number_of(o, "pending_bytes"));
+	printf("unsent         %" PRIu64 " files, %" PRIu64 " bytes, %" PRIu64
+	       " changes of attributes\n",
+	       number_of(o, "pending_files"), number_of(o, "pending_bytes"),
+	       number_of(o, "pending_attrs"));
 	printf("cache          %" PRIu64 " bytes, %" PRIu64 " hits, %" PRIu64
 	       " misses\n",
 	       number_of(o, "cache_bytes"), number_of(o, "hits"),

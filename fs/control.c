@@ -125,6 +125,7 @@ add_cache_state(struct control *c, json_t *o)
 			    json_string(health_word(wrap_retry_health(be))));
 	set_number(o, "pending_files", st.pending_files);
 	set_number(o, "pending_bytes", st.pending_bytes);
+	set_number(o, "pending_attrs", st.pending_attrs);
 	set_number(o, "cache_bytes", st.bytes);
 	set_number(o, "hits", st.hits);
 	set_number(o, "misses", st.misses);
@@ -146,6 +147,7 @@ static void
 add_waiting_state(json_t *o)
 {
 	static const char *const zero[] = { "pending_files", "pending_bytes",
+					    "pending_attrs",
 					    "cache_bytes", "hits",
 					    "misses", "evictions",
 					    "conflicts", "open_files" };

@@ -67,10 +67,19 @@ fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	request_run(&r);
 }
 
-/* Names are in the store when the call that made them returns. */
+/* Names are in the store when the call that made them returns; new times may
+ * wait. */
 static int
 op_fsyncdir(struct request *r)
 {
+	_cleanup_pass_ struct pass at = PASS_INIT;
+	int rc;
+
+	rc = look_node(r, r->node, &at);
+	if (rc == 0)
+		rc = cache_sync_name(r->fs->cache, &r->ctx, at.path);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
 	reply_ok(r);
 	return 0;
 }

@@ -226,7 +226,8 @@ op_flush(struct request *r)
 	}
 	if (rc < 0)
 		return rc;
-	rc = cache_flush(h->cf, &r->ctx);
+	rc = r->type == REQUEST_fsync ? cache_fsync(h->cf, &r->ctx) :
+					cache_flush(h->cf, &r->ctx);
 	if (rc < 0)
 		return rc;
 	reply_ok(r);

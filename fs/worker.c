@@ -285,6 +285,7 @@ open_cache(struct worker *w)
 		.actimeo_ns = w->opt.actimeo,
 		.negative_ns = w->opt.negative_timeout,
 		.stale_ns = w->opt.stale_if_error,
+		.attr_delay_ns = w->opt.attr_delay,
 		.cto = w->opt.cto,
 		.conflict_fail = strcmp(w->opt.conflict, "fail") == 0,
 		.exclusive_at_close = strcmp(w->opt.excl, "close") == 0,

@@ -19,6 +19,13 @@ tests_bin_journal_test_SOURCES = tests/cache/journal-test.c \
 tests_bin_journal_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_journal_test_LDADD = $(unit_ldadd)
 
+unit_tests += tests/bin/delay-test
+tests_bin_delay_test_SOURCES = tests/cache/delay-test.c \
+	tests/cache/gate.c tests/cache/gate.h \
+	tests/cache/nodes.c tests/cache/nodes.h \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_delay_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_delay_test_LDADD = $(unit_ldadd)
 unit_tests += tests/bin/cache-names-test
 tests_bin_cache_names_test_SOURCES = tests/cache/names-test.c \
 	tests/cache/gate.c tests/cache/gate.h \

@@ -34,10 +34,12 @@ body()
 	tar -czf "$A/test.tar.gz" -C "$src" a
 	mkdir "$B/untarred"
 	tar -xzpf "$B/test.tar.gz" -C "$B/untarred"
+	attrs_sent "$B"
 	same_tree "$src" "$A/untarred"
 
 	rsync -ai "$src/" "$A/rsync" >"$work/first"
 	[ -s "$work/first" ] || fail "rsync sent nothing at all"
+	attrs_sent "$A"
 	for d in "$A" "$B"; do
 		rsync -ai "$src/" "$d/rsync" >"$work/second"
 		same "second rsync" "$(cat "$work/second")" ""
@@ -45,6 +47,7 @@ body()
 	rsync -aic "$src/" "$B/rsync" >"$work/second"
 	same "rsync by checksum" "$(cat "$work/second")" ""
 	rsync -a --delete "$src/a/docs/" "$B/rsync"
+	attrs_sent "$B"
 	same_tree "$src/a/docs" "$A/rsync"
 }
 each_store body

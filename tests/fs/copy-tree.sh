@@ -51,11 +51,14 @@ body()
 {
 	mount_two
 	cp -a "$src" "$A/cp"
+	attrs_sent "$A"
 	same_tree "$src" "$B/cp"
 	mkdir "$A/tar"
 	tar -cf - -C "$part" . | tar -xpf - -C "$A/tar"
+	attrs_sent "$A"
 	same_tree "$part" "$B/tar"
 	rsync -a "$part/" "$A/rsync"
+	attrs_sent "$A"
 	same_tree "$part" "$B/rsync"
 	[ "$store" != file ] || same_tree "$src" "$store_dir/cp"
 

@@ -59,6 +59,7 @@ shell_tests += \
 	tests/fs/no-stall.sh \
 	tests/fs/read-cold.sh \
 	tests/fs/requests.sh \
+	tests/fs/requests-programs.sh \
 	tests/fs/list-requests.sh \
 	tests/fs/seen-at-once.sh \
 	tests/fs/sqlite.sh \

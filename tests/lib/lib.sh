@@ -242,6 +242,17 @@ for k in sys.argv[1].split("."):
 print(v)' "$2"
 }
 
+# attrs_sent DIR: what was changed there and may wait is in the store ([A.1]).
+attrs_sent()
+{
+	wait_until 60 "the attributes of $1" no_attrs_wait "$1"
+}
+
+no_attrs_wait()
+{
+	[ "$(status_field "$1" pending_attrs)" = 0 ]
+}
+
 # wait_until SECONDS WHAT COMMAND…: polls; for what is promised to come.
 wait_until()
 {
