@@ -191,6 +191,20 @@ s3_heads_drop(struct s3 *s, const char *key)
 	pthread_mutex_unlock(&s->heads->lock);
 }
 
+void
+s3_heads_drop_below(struct s3 *s, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	struct seen *e, *next;
+
+	pthread_mutex_lock(&s->heads->lock);
+	HASH_ITER (hh, s->heads->by_key, e, next) {
+		if (strncmp(e->key, prefix, n) == 0)
+			drop_locked(s->heads, e);
+	}
+	pthread_mutex_unlock(&s->heads->lock);
+}
+
 /* --- HEAD ------------------------------------------------------------------------ */
 
 /* The answer to a HEAD: *out NULL when nothing is there. */

@@ -131,6 +131,7 @@ void s3_heads_set(struct s3 *s, const char *key, struct s3_head *h);
 /* The same, and there is no directory of that name.  h NULL: nor an object. */
 void s3_heads_plain(struct s3 *s, const char *key, struct s3_head *h);
 void s3_heads_drop(struct s3 *s, const char *key);
+void s3_heads_drop_below(struct s3 *s, const char *prefix);
 enum s3_recent {
 	S3_RECENT_HEAD,	  /* its headers, a moment ago */
 	S3_RECENT_THERE,  /* it was there a while ago */

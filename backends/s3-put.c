@@ -497,7 +497,13 @@ s3_put_marker(struct s3 *s, struct be_ctx *ctx, const char *path,
 		return ret;
 	a.mode = S_IFDIR | (a.mode & 07777);
 	p.key = key;
-	return s3_put_object(s, ctx, &p, out);
+	ret = s3_put_object(s, ctx, &p, out);
+	if (ret == 0) {
+		/* It may be remembered that nothing has that name. */
+		key[strlen(key) - 1] = '\0';
+		s3_heads_drop(s, key);
+	}
+	return ret;
 }
 
 int

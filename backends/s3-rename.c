@@ -533,6 +533,8 @@ rename_dir(struct s3 *s, struct be_ctx *ctx, const char *from_path,
 	}
 	ret = move_rounds(&mv, ctx);
 	moved_free(mv.moved);
+	/* What was seen there before is of the past. */
+	s3_heads_drop_below(s, mv.to);
 	if (ret == 0)
 		ret = s3_keep_dir(s, ctx, from_path);
 	if (ret == 0)

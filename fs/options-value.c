@@ -25,7 +25,7 @@ static const struct {
 	{"actimeo", "0", "1d", false},
 	{"negative_timeout", "0", "1d", false},
 	{"stale_if_error", "0", "365d", false},
-	{"attr_delay", "0", "60", false},
+	{"attr_delay", "0", "1h", false},
 	{"cache_size", "1M", "1024T", true},
 	{"cache_free", "0", "1024T", false},
 	{"attr_cache", "1M", "64G", false},

@@ -55,7 +55,7 @@ os.fsync(fd)' "$1"
 body()
 {
 	start_proxy p "127.0.0.1:$RGW_PORT"
-	OPTS="$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=600,attr_delay=60"
+	OPTS="$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=600,attr_delay=3600"
 	A=$work/A bad=0
 	mkdir "$work/src" "$work/src/sub"
 	for f in a b sub/c; do
@@ -107,9 +107,15 @@ body()
 		echo "$n" >"$A/many/$n"
 	done
 	costs "DELETE 11 LIST 2" rm -r "$A/many"
+
+	# [A.5], [A.3]
 	touch -d @5000000 "$D/b"
-	umount_node "$A"
+	kill -9 "$(status_field "$A" worker_pid)"
+	attrs_sent "$A" 2>"$work/polls"
 	is_stored d/b mtime 5000000
+	touch -d @6000000 "$D/b"
+	umount_node "$A"
+	is_stored d/b mtime 6000000
 	wait_gone
 	[ "$bad" = 0 ]
 }

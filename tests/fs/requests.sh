@@ -81,7 +81,7 @@ listed()
 body()
 {
 	start_proxy p "127.0.0.1:$RGW_PORT"
-	OPTS="$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=600,attr_delay=60"
+	OPTS="$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=600,attr_delay=3600"
 	A=$work/A bad=0
 	mount_node A "$SOURCE" "$A"
 	mkdir "$A/d" "$A/d/empty"
