@@ -63,5 +63,12 @@ void notify_free(struct notify *n);
 /* A foreign change of path: attributes, or the bytes too.  Only queues; this is
  * cache_config.changed with arg = struct fs. */
 void notify_changed(void *fs, const char *path, bool data);
+/*
+ * For an open() that tells the kernel itself that this path has other bytes:
+ * takes back what is queued about it.  Told later, it would make the kernel
+ * throw away the answer to the GETATTR that follows, and read with the old
+ * size (P2.1).  Waits 100 ms at most for what is being told just now.
+ */
+void notify_settle(struct fs *fs, const char *path);
 
 #endif

@@ -3,7 +3,7 @@
  * Tells the kernel to forget what another node has changed: a queue and one
  * thread, since the kernel may make the teller wait until a request on the
  * same inode or directory is answered (rule 27).  Nothing that answers
- * requests ever waits for this thread.
+ * requests waits for this thread, but for a moment in notify_settle().
  */
 #include <config.h>
 
@@ -16,10 +16,21 @@
 #include <sys/queue.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 #include "fs/fs.h"
+
+/* The kernel may hold the thread back while a page is being read, and that may
+ * be for us to answer. */
+#define SETTLE_NS (100 * INT64_C(1000000))
+
+#ifndef STAILQ_FOREACH_SAFE
+#define STAILQ_FOREACH_SAFE(var, head, field, next)                            \
+	for ((var) = STAILQ_FIRST(head);                                       \
+	     (var) && ((next) = STAILQ_NEXT(var, field), 1); (var) = (next))
+#endif
 
 struct change {
 	STAILQ_ENTRY(change) link;
@@ -31,8 +42,9 @@ struct notify {
 	struct fs *fs;
 	pthread_t thread;
 	pthread_mutex_t lock; /* all below */
-	pthread_cond_t more;
+	pthread_cond_t more, told;
 	STAILQ_HEAD(, change) queue;
+	struct change *now; /* what the thread is telling */
 	bool stopping;
 };
 
@@ -86,10 +98,13 @@ notify_thread(void *arg)
 			continue;
 		}
 		STAILQ_REMOVE_HEAD(&n->queue, link);
+		n->now = c;
 		pthread_mutex_unlock(&n->lock);
 		tell(n->fs, c);
-		free(c);
 		pthread_mutex_lock(&n->lock);
+		n->now = NULL;
+		free(c);
+		pthread_cond_broadcast(&n->told);
 	}
 	pthread_mutex_unlock(&n->lock);
 	return NULL;
@@ -99,12 +114,17 @@ struct notify *
 notify_new(struct fs *fs)
 {
 	struct notify *n = xcalloc(1, sizeof(*n));
+	pthread_condattr_t attr;
 	sigset_t all, old;
 	int rc;
 
 	n->fs = fs;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->more, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->told, &attr);
+	pthread_condattr_destroy(&attr);
 	STAILQ_INIT(&n->queue);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -136,7 +156,39 @@ notify_free(struct notify *n)
 	}
 	pthread_mutex_destroy(&n->lock);
 	pthread_cond_destroy(&n->more);
+	pthread_cond_destroy(&n->told);
 	free(n);
+}
+
+/* Not queued and not being told. */
+static bool
+is_settled_locked(struct notify *n, const char *path)
+{
+	struct change *c, *next;
+
+	STAILQ_FOREACH_SAFE(c, &n->queue, link, next)
+	{
+		if (strcmp(c->path, path) == 0) {
+			STAILQ_REMOVE(&n->queue, c, change, link);
+			free(c);
+		}
+	}
+	return !n->now || strcmp(n->now->path, path) != 0;
+}
+
+void
+notify_settle(struct fs *fs, const char *path)
+{
+	struct timespec until = ns_timespec(clock_mono_ns() + SETTLE_NS);
+	struct notify *n = fs->notify;
+
+	if (!n)
+		return;
+	pthread_mutex_lock(&n->lock);
+	while (!is_settled_locked(n, path) &&
+	       pthread_cond_timedwait(&n->told, &n->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&n->lock);
 }
 
 void

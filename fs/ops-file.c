@@ -120,8 +120,13 @@ op_open(struct request *r)
 		forget_name(r);
 		return -ESTALE;
 	}
-	if (!r->keep_pages)
+	if (!r->keep_pages) {
+		_cleanup_free_ char *path = table_path(r->fs->table, r->node);
+
+		if (path)
+			notify_settle(r->fs, path);
 		reply_forget_attr(r->fs, r->node);
+	}
 	if (!reply_open(r, &fi, backing))
 		handle_close(r->fs, fi.fh);
 	return 0;
