@@ -253,6 +253,35 @@ restore_one(void *arg, uint64_t fh, const struct table_handle *rec)
 	err_release(&r.err);
 }
 
+struct again {
+	struct request *r;
+	uint64_t node;
+};
+
+static void
+again_one(void *arg, uint64_t fh, const struct table_handle *rec)
+{
+	struct again *a = arg;
+	struct handles *hs = a->r->fs->handles;
+	bool here;
+
+	if (rec->kind != TABLE_FILE || rec->node != a->node)
+		return;
+	pthread_mutex_lock(&hs->lock);
+	here = handle_find_locked(hs, fh) != NULL;
+	pthread_mutex_unlock(&hs->lock);
+	if (!here)
+		handle_again(a->r, fh);
+}
+
+void
+handles_restore_node(struct request *r, uint64_t node)
+{
+	struct again a = { r, node };
+
+	table_handles(r->fs->table, again_one, &a);
+}
+
 /* Bytes that were to be appended: are they there?  Told before anybody else
  * appends; if they are not, it is forgotten that there was such a request. */
 static void

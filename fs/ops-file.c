@@ -102,10 +102,13 @@ op_open(struct request *r)
 	}
 	open_flags(&fi, r->keep_pages);
 	rc = passthrough_begin(r, r->node, r->cf, &fi, &backing);
+	if (rc == -ESTALE && r->ctx.try_only)
+		rc = -EAGAIN;
 	if (rc == -EAGAIN)
 		return rc;
 	if (rc < 0) {
 		r->counted = false;
+		handles_restore_node(r, r->node);
 		drop_open(r);
 		forget_name(r);
 		return rc;
