@@ -7,7 +7,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,6 +184,9 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 		h->cf = steal_ptr(cf);
 		h->counted = r->counted;
 	}
+	if (backing)
+		snprintf(rec.stage, sizeof(rec.stage), "%" PRIx64,
+			 passthrough_inode(fs, node));
 	h->fh = table_handle_add(fs->table, &rec);
 	if (h->fh == 0) {
 		if (h->counted)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uthash.h>
 
@@ -31,8 +32,9 @@ struct node {
 	int32_t id; /* backing id; 0: cached */
 	unsigned users;
 	bool deciding; /* the first open asks the cache */
-	bool old;      /* of a worker ago: which file the id means is not
-			* known any more */
+	bool old;      /* of a worker ago: the id may mean another file than
+			* the one that an open gets now */
+	uint64_t ino;  /* of the file that the id means; 0: not known */
 	uint64_t file; /* cache_exposed_file(); 0: not to be kept */
 	uint64_t record; /* of the id in the table; 0: none */
 	int64_t idle_ns; /* users 0: since when */
@@ -206,12 +208,20 @@ must_serve(const struct fuse_file_info *fi)
 	return (fi->flags & (O_SYNC | O_DSYNC | O_DIRECT | O_APPEND)) != 0;
 }
 
+static uint64_t
+inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
 /* The first handle of a node decides how all are served until the last one is
  * gone.  kept: the id that the node had, of *file.  Returns the id, and what
  * it is of, 0 for cached, or -EAGAIN. */
 static int
 decide(struct request *r, struct cfile *cf, const struct fuse_file_info *fi,
-       int32_t kept, uint64_t *file)
+       int32_t kept, uint64_t *file, uint64_t *ino)
 {
 	const uint64_t kept_file = *file;
 	struct passthrough *p = r->fs->passthrough;
@@ -224,6 +234,7 @@ decide(struct request *r, struct cfile *cf, const struct fuse_file_info *fi,
 		return ret;
 	if (ret < 0)
 		return 0;
+	*ino = inode_of(fd);
 	*file = (fi->flags & O_ACCMODE) == O_RDONLY ? cache_exposed_file(cf) :
 						      0;
 	if (kept && *file && *file == kept_file)
@@ -249,13 +260,31 @@ join(struct request *r, struct cfile *cf, struct fuse_file_info *fi)
 	return 0;
 }
 
+/* The id is of a worker ago: this handle goes with it if the content is in the
+ * very file that the kernel has.  (As long as it has it, its inode number is
+ * nobody else's.) */
+static int
+rejoin(struct request *r, struct cfile *cf, struct fuse_file_info *fi,
+       uint64_t ino)
+{
+	int fd, ret = cache_expose(cf, &r->ctx, false, &fd);
+
+	if (ret == -EAGAIN)
+		return ret;
+	if (ret < 0 || !ino || inode_of(fd) != ino)
+		return -ESTALE;
+	if (must_serve(fi))
+		fi->direct_io = 1;
+	return 0;
+}
+
 int
 passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 		  struct fuse_file_info *fi, int32_t *id)
 {
 	struct passthrough *p = r->fs->passthrough;
 	struct node *n;
-	uint64_t file;
+	uint64_t file, ino = 0;
 	int32_t kept;
 	int ret = 0;
 
@@ -280,7 +309,7 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 		kept = n->id;
 		file = n->file;
 		pthread_mutex_unlock(&p->lock);
-		ret = decide(r, cf, fi, kept, &file);
+		ret = decide(r, cf, fi, kept, &file, &ino);
 		pthread_mutex_lock(&p->lock);
 		n->deciding = false;
 		if (ret >= 0 && ret != kept) {
@@ -288,11 +317,20 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 			if (ret > 0)
 				keep_id_locked(r->fs, n, ret, file);
 		}
-		if (ret > 0)
+		if (ret > 0) {
+			n->ino = ino;
 			*id = ret;
+		}
 		pthread_cond_broadcast(&p->cond);
-	} else if (n->old) {
-		ret = -ESTALE;
+	} else if (n->id && n->old) {
+		ino = n->ino;
+		pthread_mutex_unlock(&p->lock);
+		ret = rejoin(r, cf, fi, ino);
+		pthread_mutex_lock(&p->lock);
+		if (ret == 0) {
+			*id = n->id;
+			n->old = false;
+		}
 	} else if (n->id) {
 		*id = n->id;
 		pthread_mutex_unlock(&p->lock);
@@ -303,6 +341,23 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 		leave_locked(r->fs, n);
 	pthread_mutex_unlock(&p->lock);
 	return ret < 0 ? ret : 0;
+}
+
+uint64_t
+passthrough_inode(struct fs *fs, uint64_t number)
+{
+	struct passthrough *p = fs->passthrough;
+	uint64_t ino = 0;
+	struct node *n;
+
+	if (!p)
+		return 0;
+	pthread_mutex_lock(&p->lock);
+	n = node_locked(p, number, false);
+	if (n && n->id)
+		ino = n->ino;
+	pthread_mutex_unlock(&p->lock);
+	return ino;
 }
 
 void
@@ -334,6 +389,7 @@ restore(void *arg, uint64_t fh, const struct table_handle *h)
 	n->users++;
 	n->id = h->backing;
 	n->old = h->backing != 0;
+	n->ino = strtoull(h->stage, NULL, 16);
 	pthread_mutex_unlock(&p->lock);
 }
 

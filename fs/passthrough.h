@@ -42,6 +42,9 @@ const char *passthrough_why(const struct passthrough *p);
 int passthrough_begin(struct request *r, uint64_t node, struct cfile *cf,
 		      struct fuse_file_info *fi, int32_t *id);
 void passthrough_end(struct fs *fs, uint64_t node);
+/* The inode number, in the cache, of the file that the kernel has for the node;
+ * 0: none.  The handle's record keeps it for a next worker. */
+uint64_t passthrough_inode(struct fs *fs, uint64_t node);
 /* The handles of a worker ago, by their records; each is ended as others. */
 void passthrough_restore(struct fs *fs);
 

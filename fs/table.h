@@ -67,7 +67,7 @@ struct table_handle {
 	uid_t uid;
 	gid_t gid;
 	int32_t backing; /* id of the connection (passthrough.h), 0 = none */
-	char stage[64]; /* private file's name, "" = none */
+	char stage[64]; /* passthrough_inode() in hexadecimal; "": none */
 	uint64_t unique; /* of the request that made it */
 };
 uint64_t table_handle_add(struct table *t, const struct table_handle *h);
