@@ -104,6 +104,7 @@ struct content {
 	uint64_t *scanned; /* the same, as the last scan saw them */
 	uint64_t nscanned;
 	bool committing;
+	pthread_t committer; /* while committing */
 	bool publishing; /* until it ends, an open waits */
 	bool lost;   /* of a killed worker, and can't be told any more */
 	bool failed; /* the last commit failed; words were logged */

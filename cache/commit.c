@@ -611,6 +611,7 @@ content_commit(struct content *k, struct cache_ctx *ctx)
 		return ret;
 	}
 	k->committing = true;
+	k->committer = pthread_self();
 	opener.be.uid = k->uid;
 	opener.be.gid = k->gid;
 	opener.be.groups = k->groups;

@@ -221,7 +221,9 @@ content_fetch(struct content *k, struct cache_ctx *ctx, uint64_t off,
 		pthread_mutex_lock(&k->lock);
 		LIST_REMOVE(&f, link);
 		pthread_cond_broadcast(&k->cond);
-		if (ret == -ESTALE && k->committing)
+		/* It may be our own doing; the commit itself is told. */
+		if (ret == -ESTALE && k->committing &&
+		    !pthread_equal(k->committer, pthread_self()))
 			ret = content_wait_locked(k, ctx);
 		else if (ret == -ESTALE && (base_gen != k->base_gen ||
 					    !be_ver_equal(&ver, &k->base)))

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "cache/cache-priv.h"
+#include "common/cleanup.h"
+#include "common/xalloc.h"
 #include "tests/cache/nodes.h"
 #include "tests/lib/unit.h"
 
@@ -187,6 +189,36 @@ conflicts(bool in_place)
 }
 
 /* The other node removed what is being written. */
+/* Not all of a file is here when it is written, and then the version that the
+ * rest would come from is gone: close() does not wait for it, and the other
+ * node's bytes are the rest. */
+static void
+base_gone(bool in_place)
+{
+	struct cache_config cfg = { .actimeo_ns = 1000000000,
+				    .cto = true,
+				    .whole_max = 4096 };
+	enum { SIZE = 200000, AT = 100000 };
+	_cleanup_free_ char *p = xcalloc(1, SIZE + 1);
+	struct pair pair;
+	struct cfile *f;
+
+	pair_start(&pair, in_place, &cfg);
+	memset(p, 'a', SIZE);
+	node_put(&pair.a, "f", p);
+	f = node_open(&pair.b, "f", O_RDWR);
+	node_write(&pair.b, f, AT, "mine");
+	memset(p, 'b', SIZE);
+	node_put(&pair.a, "f", p);
+	alarm(60); /* it waited for itself */
+	assert_int_equal(node_close(&pair.b, f), 0);
+	alarm(0);
+	memcpy(p + AT, "mine", 4);
+	node_is(&pair.a, "f", p);
+	node_is(&pair.b, "f", p);
+	pair_stop(&pair);
+}
+
 static void
 removed(bool in_place)
 {
@@ -300,6 +332,7 @@ BOTH(handles_keep_version)
 BOTH(believed_absence)
 BOTH(appends)
 BOTH(conflicts)
+BOTH(base_gone)
 BOTH(removed)
 BOTH(exclusive)
 BOTH(joining_cut_short)
@@ -313,7 +346,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(close_to_open), TEST(handles_keep_version),
 		TEST(believed_absence), TEST(appends), TEST(conflicts),
-		TEST(removed), TEST(exclusive), TEST(joining_cut_short),
+		TEST(base_gone), TEST(removed), TEST(exclusive), TEST(joining_cut_short),
 		TEST(listings),
 	};
 
