@@ -36,6 +36,7 @@ handover_leave(struct fs *fs, bool up)
 
 	if (up) {
 		session_leave(fs->session);
+		session_join(fs->session);
 		while (clock_mono_ns() < until &&
 		       (!requests_idle(fs->requests) ||
 			pool_queued(fs->commit) || pool_queued(fs->io)))
