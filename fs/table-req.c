@@ -118,7 +118,7 @@ table_req_next(struct table *t, uint32_t after, const void **p, size_t *n,
 		const struct fuse_in_header *h =
 			(const void *)data_of(t, slot);
 
-		switch (r->state) {
+		switch (atomic_load(&r->state)) {
 		case REQ_READING:
 			/* Did anything come? */
 			table_req_read(t, slot, h->unique);

@@ -341,7 +341,6 @@ int
 mig_cutover(struct mig *m)
 {
 	struct cut c = { .m = m, .bare = -1, .err = ERR_INIT };
-	_cleanup_err_ struct err err = ERR_INIT;
 	uint64_t changes;
 	int code;
 
