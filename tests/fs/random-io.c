@@ -58,7 +58,7 @@ pick(struct file *f, size_t n)
 	return n ? (unsigned)rand_r(&f->seed) % n : 0;
 }
 
-static void
+__attribute__((format(printf, 2, 3))) static void
 note(struct file *f, const char *fmt, ...)
 {
 	va_list ap;
