@@ -217,8 +217,8 @@ inode_of(int fd)
 }
 
 /* The first handle of a node decides how all are served until the last one is
- * gone.  kept: the id that the node had, of *file.  Returns the id, and what
- * it is of, 0 for cached, or -EAGAIN. */
+ * gone.  kept: the id that the node had, of *file and *ino.  Returns the id, and
+ * what it is of, 0 for cached, or -EAGAIN. */
 static int
 decide(struct request *r, struct cfile *cf, const struct fuse_file_info *fi,
        int32_t kept, uint64_t *file, uint64_t *ino)
@@ -234,11 +234,11 @@ decide(struct request *r, struct cfile *cf, const struct fuse_file_info *fi,
 		return ret;
 	if (ret < 0)
 		return 0;
-	*ino = inode_of(fd);
 	*file = (fi->flags & O_ACCMODE) == O_RDONLY ? cache_exposed_file(cf) :
 						      0;
 	if (kept && *file && *file == kept_file)
-		return kept;
+		return kept; /* and *ino */
+	*ino = inode_of(fd);
 	ret = abi_backing_open(p->fd, fd);
 	if (ret < 0) {
 		switch_off(p, ret);
@@ -308,6 +308,7 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 			unlist_locked(p, n);
 		kept = n->id;
 		file = n->file;
+		ino = n->ino;
 		pthread_mutex_unlock(&p->lock);
 		ret = decide(r, cf, fi, kept, &file, &ino);
 		pthread_mutex_lock(&p->lock);
