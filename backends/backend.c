@@ -25,6 +25,23 @@ be_ver_equal(const struct be_ver *a, const struct be_ver *b)
 }
 
 void
+be_attr_apply(struct be_attr *to, unsigned mask, const struct be_attr *from)
+{
+	if (mask & BE_SET_MODE)
+		to->mode = (to->mode & S_IFMT) | (from->mode & 07777);
+	if (mask & BE_SET_UID)
+		to->uid = from->uid;
+	if (mask & BE_SET_GID)
+		to->gid = from->gid;
+	if (mask & BE_SET_ATIME)
+		to->atime = from->atime;
+	if (mask & BE_SET_MTIME)
+		to->mtime = from->mtime;
+	if (mask & BE_SET_CTIME)
+		to->ctime = from->ctime;
+}
+
+void
 be_ver_set(struct be_ver *v, const void *p, size_t n)
 {
 	memset(v, 0, sizeof(*v));

@@ -126,6 +126,9 @@ enum be_set {
 	 * times of its own sets it if it may, and does not fail if not. */
 	BE_SET_MTIME_SOFT = 1 << 6,
 };
+/* Those of BE_SET_MODE to BE_SET_CTIME that are in mask; the type stays. */
+void be_attr_apply(struct be_attr *to, unsigned mask,
+		   const struct be_attr *from);
 
 enum be_pre { BE_ANY, BE_ABSENT, BE_MATCH };
 struct be_cond {

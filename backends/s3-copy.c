@@ -17,19 +17,8 @@
 void
 s3_attr_apply(struct be_attr *to, unsigned mask, const struct be_attr *from)
 {
-	if (mask & BE_SET_MODE)
-		to->mode = (to->mode & S_IFMT) | (from->mode & 07777);
-	if (mask & BE_SET_UID)
-		to->uid = from->uid;
-	if (mask & BE_SET_GID)
-		to->gid = from->gid;
-	if (mask & BE_SET_ATIME)
-		to->atime = from->atime;
-	if (mask & BE_SET_MTIME)
-		to->mtime = from->mtime;
-	if (mask & BE_SET_CTIME)
-		to->ctime = from->ctime;
-	else if (mask)
+	be_attr_apply(to, mask, from);
+	if (mask && !(mask & BE_SET_CTIME))
 		to->ctime = clock_wall();
 }
 

@@ -99,23 +99,6 @@ delay_free(struct cache *c)
 
 /* --- putting, looking and taking ------------------------------------------ */
 
-static void
-apply(struct be_attr *to, unsigned mask, const struct be_attr *from)
-{
-	if (mask & BE_SET_MODE)
-		to->mode = (to->mode & S_IFMT) | (from->mode & 07777);
-	if (mask & BE_SET_UID)
-		to->uid = from->uid;
-	if (mask & BE_SET_GID)
-		to->gid = from->gid;
-	if (mask & BE_SET_ATIME)
-		to->atime = from->atime;
-	if (mask & BE_SET_MTIME)
-		to->mtime = from->mtime;
-	if (mask & BE_SET_CTIME)
-		to->ctime = from->ctime;
-}
-
 void
 delay_overlay_locked(struct cache *c, const char *path, struct be_attr *a)
 {
@@ -123,7 +106,7 @@ delay_overlay_locked(struct cache *c, const char *path, struct be_attr *a)
 
 	/* Another file has the name now: see send(). */
 	if (d && (!d->r.ino || d->r.ino == a->ino))
-		apply(a, d->r.mask, &d->r.attr);
+		be_attr_apply(a, d->r.mask, &d->r.attr);
 }
 
 void
@@ -143,7 +126,7 @@ delay_take(struct cache *c, const char *path, unsigned *mask,
 	cache_lock(c);
 	d = find_locked(c, path);
 	if (d) {
-		apply(attr, d->r.mask & ~*mask, &d->r.attr);
+		be_attr_apply(attr, d->r.mask & ~*mask, &d->r.attr);
 		*mask |= d->r.mask;
 	}
 	cache_unlock(c);
@@ -252,7 +235,7 @@ set_content(struct content *k, unsigned mask, const struct be_attr *attr)
 	pthread_mutex_lock(&k->lock);
 	clean = !content_unsent_locked(k) && !k->unlinked && k->in_store;
 	if (clean)
-		apply(&k->attr, mask, attr);
+		be_attr_apply(&k->attr, mask, attr);
 	pthread_mutex_unlock(&k->lock);
 	return clean;
 }
@@ -291,7 +274,7 @@ put_keyed(struct cache *c, const struct cache_ctx *ctx, const char *path,
 		r.mode = now.mode;
 	}
 	r.attr.mode |= now.mode & S_IFMT;
-	apply(&r.attr, mask, attr);
+	be_attr_apply(&r.attr, mask, attr);
 	r.mask |= mask;
 	/* The same file, but other bytes now, of our own: those carried it. */
 	r.ver = now.ver;
@@ -316,7 +299,7 @@ put_keyed(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	}
 	attr_apply_locked(c, path);
 	cache_unlock(c);
-	apply(&now, mask, attr);
+	be_attr_apply(&now, mask, attr);
 	*out = now;
 	return 0;
 }

@@ -165,20 +165,11 @@ setattr_staged(struct content *k, unsigned mask, const struct be_attr *attr)
 		ride = mask;
 	else if (content_unsent_locked(k))
 		ride = mask & (BE_SET_ATIME | BE_SET_MTIME);
-	if (ride & BE_SET_MODE)
-		k->attr.mode = (k->attr.mode & S_IFMT) | (attr->mode & 07777);
-	if (ride & BE_SET_UID)
-		k->attr.uid = attr->uid;
-	if (ride & BE_SET_GID)
-		k->attr.gid = attr->gid;
+	be_attr_apply(&k->attr, ride, attr);
 	if ((ride & (BE_SET_UID | BE_SET_GID)) && !(mask & BE_SET_MODE)) {
 		k->attr.mode = attr_without_priv(k->attr.mode);
 		ride |= BE_SET_MODE;
 	}
-	if (ride & BE_SET_ATIME)
-		k->attr.atime = attr->atime;
-	if (ride & BE_SET_MTIME)
-		k->attr.mtime = attr->mtime;
 	if (ride) {
 		k->attr.ctime = clock_wall();
 		k->attr_dirty |= ride;
