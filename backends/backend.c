@@ -24,6 +24,12 @@ be_ver_equal(const struct be_ver *a, const struct be_ver *b)
 	       memcmp(a->b, b->b, a->len) == 0;
 }
 
+bool
+be_attr_linked(const struct be_attr *a)
+{
+	return a->nlink > 1 && !S_ISDIR(a->mode);
+}
+
 void
 be_attr_apply(struct be_attr *to, unsigned mask, const struct be_attr *from)
 {

@@ -115,6 +115,9 @@ struct be_attr {
 	unsigned flags;	   /* enum be_attr_flags */
 };
 
+/* Not a directory, and it has other names. */
+bool be_attr_linked(const struct be_attr *a);
+
 enum be_set {
 	BE_SET_MODE = 1 << 0,
 	BE_SET_UID = 1 << 1,

@@ -142,13 +142,20 @@ pages_hash(const struct be_ver *v)
 	return v->len ? XXH3_64bits(v->b, v->len) | 1 : 0;
 }
 
+/* How long attributes of now are believed.  Those of a file with several names
+ * change under its other names, too: they are asked for each time. */
+static int64_t
+believed_until(const struct cache *c, const struct be_attr *a)
+{
+	return be_attr_linked(a) ? 0 : clock_mono_ns() + c->cfg.actimeo_ns;
+}
+
 static void
 install(struct cache *c, const char *path, const struct be_attr *a,
 	uint64_t asked)
 {
 	struct known k = { .pages = 0 };
 	bool tell = false, known;
-	int64_t now = clock_mono_ns();
 
 	cache_lock(c);
 	known = attr_memory_get(c->attrs, path, &k);
@@ -164,7 +171,9 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 			attr_memory_drop(c->attrs, path);
 			goto out;
 		}
-		k = (struct known){ .until_ns = now + c->cfg.negative_ns };
+		k = (struct known){
+			.until_ns = clock_mono_ns() + c->cfg.negative_ns,
+		};
 		attr_memory_put(c->attrs, path, &k);
 		goto out;
 	}
@@ -177,7 +186,7 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 	if (known)
 		k.attr.flags &= ~BE_ATTR_RACY;
 	delay_overlay_locked(c, path, &k.attr);
-	k.until_ns = now + c->cfg.actimeo_ns;
+	k.until_ns = believed_until(c, a);
 	attr_memory_put(c->attrs, path, &k);
 out:
 	cache_unlock(c);
@@ -208,7 +217,7 @@ confirm(struct cache *c, const char *path, const struct be_attr *a,
 	if (there && a->aver != 0 && k.attr.aver == a->aver &&
 	    k.attr.size == a->size) {
 		attr_memory_believe(c->attrs, path,
-				    clock_mono_ns() + c->cfg.actimeo_ns);
+				    believed_until(c, &k.attr));
 		goto out;
 	}
 	/* A directory has no version that could have changed. */
@@ -265,7 +274,7 @@ attr_set_own(struct cache *c, const char *path, const struct be_attr *a)
 	if (k.pages)
 		k.pages = pages_hash(&a->ver);
 	k.attr = *a;
-	k.until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+	k.until_ns = believed_until(c, a);
 	attr_memory_put(c->attrs, path, &k);
 	cache_unlock(c);
 }
@@ -401,7 +410,7 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 		attr_install(c, path, &a, asked);
 		delay_overlay(c, path, &a);
 		*out = a;
-		*until_ns = clock_mono_ns() + c->cfg.actimeo_ns;
+		*until_ns = believed_until(c, &a);
 	} else if (ret == -ENOENT) {
 		attr_install(c, path, NULL, asked);
 		*until_ns = clock_mono_ns() + c->cfg.negative_ns;

@@ -121,13 +121,20 @@ seconds(int64_t ns)
 	return ns > 0 ? (double)ns / (double)NSEC_PER_SEC : 0;
 }
 
+/* The kernel knows each name of a file as a file of its own. */
+static double
+attr_seconds(const struct be_attr *a, int64_t life_ns)
+{
+	return be_attr_linked(a) ? 0 : seconds(life_ns);
+}
+
 void
 entry_of(struct fs *fs, uint64_t node, const struct be_attr *a,
 	 struct cache_life life, struct fuse_entry_param *e)
 {
 	memset(e, 0, sizeof(*e));
 	e->ino = node;
-	e->attr_timeout = seconds(life.attr_ns);
+	e->attr_timeout = attr_seconds(a, life.attr_ns);
 	e->entry_timeout = seconds(life.entry_ns);
 	stat_of(fs, node, a, &e->attr);
 }
@@ -164,7 +171,7 @@ reply_attr(struct request *r, uint64_t node, const struct be_attr *a,
 	stat_of(r->fs, node, a, &st);
 	req = request_take(r);
 	if (req)
-		fuse_reply_attr(req, &st, seconds(life_ns));
+		fuse_reply_attr(req, &st, attr_seconds(a, life_ns));
 }
 
 void

@@ -303,11 +303,15 @@ hard_links(void)
 	FAILS(link("none", "c"), ENOENT);
 	FAILS(link("d", "e"), EPERM);
 	put("a", "two, longer"); /* O.12 */
+	OK(stat("b", &b));
+	CHECK(b.st_size == 11);
 	CHECK(holds("b", "two, longer"));
+	OK(chmod("a", 0604));
+	CHECK(mode_of("b") == (S_IFREG | 0604));
 	OK(unlink("a"));
-	CHECK(holds("b", "two, longer"));
 	OK(stat("b", &b));
 	CHECK(b.st_nlink == 1);
+	CHECK(holds("b", "two, longer"));
 }
 
 static void
