@@ -21,7 +21,7 @@
 
 #define LANE_EASY 32   /* idle request handles kept by a lane */
 #define LANE_CONNS 16L /* idle connections kept by a lane */
-#define LANES_IDLE 24  /* idle lanes kept */
+#define LANES_IDLE 64  /* idle lanes kept */
 #define FIELDS_MAX 256
 #define FIELDS_BYTES (64u * 1024)
 #define POLL_MS 100

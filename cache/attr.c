@@ -88,13 +88,13 @@ attr_have_stale(struct cache *c, const char *path, const struct be_ver *ver)
 }
 
 int
-attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
-		 int64_t *until_ns)
+attr_find_locked(struct cache *c, const char *path, int64_t since_ns,
+		 struct be_attr *out, int64_t *until_ns)
 {
 	struct known k;
 
 	if (!attr_memory_get(c->attrs, path, &k) ||
-	    (k.until_ns <= clock_mono_ns() &&
+	    (k.until_ns <= (since_ns ? since_ns : clock_mono_ns()) &&
 	     !(k.attr.mode != 0 && stale_holds(c, k.until_ns) &&
 	       stale_wanted(c))))
 		return -EAGAIN;
@@ -347,8 +347,8 @@ attr_without_priv(mode_t mode)
 
 /* What is remembered, or which question is likely to be the cheapest. */
 static int
-recall(struct cache *c, const char *path, struct be_attr *out,
-       int64_t *until_ns, enum be_hint *hint, uint64_t *asked)
+recall(struct cache *c, const struct cache_ctx *ctx, const char *path,
+       struct be_attr *out, int64_t *until_ns, enum be_hint *hint, uint64_t *asked)
 {
 	bool told = false, renew = false;
 	struct known k;
@@ -356,7 +356,7 @@ recall(struct cache *c, const char *path, struct be_attr *out,
 
 	*hint = BE_HINT_NONE;
 	cache_lock(c);
-	ret = attr_find_locked(c, path, out, until_ns);
+	ret = attr_find_locked(c, path, ctx->since_ns, out, until_ns);
 	*asked = c->changes;
 	if (attr_memory_get(c->attrs, path, &k) && k.attr.mode != 0)
 		*hint = S_ISDIR(k.attr.mode) ? BE_HINT_DIR : BE_HINT_FILE;
@@ -378,7 +378,11 @@ int
 attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	 struct be_attr *out, int64_t *until_ns)
 {
-	return attr_get_as(c, ctx, path, BE_HINT_NONE, out, until_ns);
+	enum be_hint hint = BE_HINT_NONE;
+
+	if (!ctx->try_only)
+		hint = listing_step(c, ctx, path);
+	return attr_get_as(c, ctx, path, hint, out, until_ns);
 }
 
 int
@@ -390,18 +394,18 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 	uint64_t asked;
 	int ret;
 
-	ret = recall(c, path, out, until_ns, &guess, &asked);
+	ret = recall(c, ctx, path, out, until_ns, &guess, &asked);
 	if (ret != -EAGAIN)
 		return ret;
 	ret = must_not_block(ctx);
 	if (ret < 0)
 		return ret;
-	if (hint == BE_HINT_NONE)
+	if (hint == BE_HINT_NONE || guess == BE_HINT_NEW)
 		hint = guess;
 	ctx->be.have_stale = attr_have_stale(c, path, NULL);
 	ret = be_getattr(c->be, &ctx->be, path, hint, &a);
 	if (ret == -EIO && ctx->be.have_stale && ctx->be.transient &&
-	    recall(c, path, out, until_ns, &guess, &asked) == 0)
+	    recall(c, ctx, path, out, until_ns, &guess, &asked) == 0)
 		ret = 1; /* an older answer */
 	ctx->be.have_stale = false;
 	if (ret == 1)

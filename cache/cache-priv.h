@@ -256,9 +256,9 @@ bool epoch_holds_locked(struct cache *c, const char *path, uint64_t asked);
 void attr_changed_locked(struct cache *c, const char *path);
 /* The directory that path is in was changed by us. */
 void attr_parent_changed_locked(struct cache *c, const char *path);
-/* Fresh: 0, or -ENOENT for a believed absence; -EAGAIN: ask. */
-int attr_find_locked(struct cache *c, const char *path, struct be_attr *out,
-		     int64_t *until_ns);
+/* Fresh (since: cache_ctx): 0, or -ENOENT for a believed absence; -EAGAIN: ask. */
+int attr_find_locked(struct cache *c, const char *path, int64_t since_ns,
+		     struct be_attr *out, int64_t *until_ns);
 /* stale_if_error (P7): an answer that was good until then may still be given
  * while the store is down; and that it is. */
 bool stale_holds(const struct cache *c, int64_t until_ns);
@@ -302,6 +302,11 @@ void listing_free_all(struct cache *c);
 /* Asks the store for a listing of the directory that path is in, in a thread
  * of cfg.run. */
 void listing_renew(struct cache *c, const char *path);
+/* Somebody is about to ask for path's attributes.  Those of the names that follow
+ * are asked for as well if he has looked at some in the order of a listing; then
+ * path's may be known when this returns.  What path was when it was listed. */
+enum be_hint listing_step(struct cache *c, struct cache_ctx *ctx,
+			  const char *path);
 
 /* names.c: names that are believed or guessed not to be there. */
 void names_init(struct cache *c);

@@ -72,6 +72,8 @@ struct cache_once {
 struct cache_ctx {
 	struct be_ctx be;
 	bool try_only; /* never block: -EAGAIN instead */
+	/* What was to be believed then is, for this call; 0: what is now. */
+	int64_t since_ns;
 	struct cache_once *once; /* of the one mutation asked for; or NULL */
 };
 
@@ -185,10 +187,11 @@ int cache_list(struct cache *c, struct cache_ctx *ctx, const char *path,
 int cache_listing_get(struct cache_listing *l, struct cache_ctx *ctx, size_t i,
 		      struct cache_dirent *out);
 void cache_listing_put(struct cache_listing *l);
-/* Makes the attributes of n entries from `from` on known, in parallel; errors
- * are left for the lookups that follow. */
-void cache_prefetch_attrs(struct cache_listing *l, struct cache_ctx *ctx,
-			  size_t from, size_t n);
+/* Makes the attributes of n entries from `from` on known, in parallel, and others
+ * behind them.  How many of them are, from the first on, when it has lasted long
+ * enough; at least 1: errors are left for the lookups that follow. */
+size_t cache_prefetch_attrs(struct cache_listing *l, struct cache_ctx *ctx,
+			    size_t from, size_t n);
 
 /* --- files --------------------------------------------------------------- */
 

@@ -252,7 +252,7 @@ put_keyed(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	int ret;
 
 	cache_lock(c);
-	ret = attr_find_locked(c, path, &now, &until);
+	ret = attr_find_locked(c, path, 0, &now, &until);
 	d = find_locked(c, path);
 	if (ret == 0 && !d && HASH_COUNT(c->delay->by_path) >= DELAYED_MAX)
 		ret = -EAGAIN;

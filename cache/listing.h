@@ -9,7 +9,7 @@
 
 #include "cache/cache-priv.h"
 
-#define ASKERS_MAX 16 /* threads that ask for attributes for one reader */
+#define ASKERS_MAX 32 /* threads that ask for attributes for one reader */
 
 struct cache_listing {
 	struct cache *c;
@@ -40,7 +40,13 @@ struct cache_listing {
 	/* Attributes, ahead of a reader (listing-attrs.c). */
 	size_t next, limit; /* the next to be asked for, and up to where */
 	size_t busy[ASKERS_MAX]; /* entry + 1 that an asker is at; 0 = none */
-	unsigned askers;
+	unsigned askers; /* that are at it, or will be */
+	int64_t ask_ns;	 /* what an answer takes, about */
+	/* Somebody looks at one name after the other: the one behind that at
+	 * which he was, and how often he came to the next. */
+	size_t step_at;
+	unsigned steps;
+	bool stepping; /* it is for him that the askers ask */
 };
 
 void listing_get_ref(struct cache_listing *l);

@@ -423,7 +423,7 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	} else if (!pending) {
 		cache_lock(c);
 		known = (!c->cfg.cto || stale_wanted(c)) &&
-			attr_find_locked(c, path, &fresh, &until) == 0;
+			attr_find_locked(c, path, 0, &fresh, &until) == 0;
 		cache_unlock(c);
 		if (known && be_ver_equal(&fresh.ver, &o.have)) {
 			/* nocto, within actimeo; or the store is down */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 #include "fs/fs.h"
@@ -258,15 +259,25 @@ window(struct answer *a, size_t from, struct known **out, size_t *n)
 	return *n || a->len || rc == -ENOENT ? 0 : rc;
 }
 
-/* Nothing is referred to before all is known: a try may end here. */
+/* Nothing is referred to before all is known: a try may end here.  Fewer than *n
+ * if the rest takes long. */
 static int
-know(struct answer *a, size_t from, size_t n, struct known *k)
+know(struct answer *a, size_t from, size_t *n, struct known *k)
 {
 	struct request *r = a->r;
 	size_t i;
 
-	cache_prefetch_attrs(a->snap->l, &r->ctx, from, n);
-	for (i = 0; i < n; i++) {
+	/* The kernel would believe none of them, and ask for each again. */
+	if (r->fs->actimeo == 0) {
+		for (i = 0; i < *n; i++)
+			k[i].rc = -ENODATA;
+		return 0;
+	}
+	/* The first of them is not too old for this answer when the last one
+	 * is known. */
+	r->ctx.since_ns = clock_mono_ns();
+	*n = cache_prefetch_attrs(a->snap->l, &r->ctx, from, *n);
+	for (i = 0; i < *n; i++) {
 		_cleanup_free_ char *path = NULL;
 
 		path = path_join(a->path, k[i].d.name);
@@ -333,7 +344,7 @@ fill_plus(struct answer *a)
 		return rc;
 	if (from == 0 && n > FIRST_PLUS)
 		n = FIRST_PLUS;
-	rc = know(a, from, n, k);
+	rc = know(a, from, &n, k);
 	if (rc < 0)
 		return rc;
 	fill_known(a, from, n, k);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # [F.7] ls -l of N names costs a LIST for each 1,000 and a HEAD for each that
-# is new; what was learned once outlives the worker and the mount.
+# is new; what was learned once outlives the worker and the mount.  [F.10] Those
+# are asked for many at a time.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
@@ -30,6 +31,52 @@ remount()
 	umount_node "$A"
 	mount_node A "$SOURCE" "$A"
 	stat "$A/d" "$A/e" >/dev/null
+}
+
+# together WHAT LINES COMMAND…: nothing is answered before many are asked.
+together()
+{
+	what=$1 names=$2
+	shift 2
+	proxy_do p pause
+	"$@" >"$work/together" &
+	asking=$!
+	wait_until 60 "many questions at once: $what" many_asked
+	proxy_do p resume
+	wait "$asking" || fail "$what"
+	same "$what: LIST" "$(proxy_count p LIST)" 1
+	same "$what: HEAD" "$(proxy_count p HEAD)" 400
+	same "$what: lines" "$(wc -l <"$work/together")" "$names"
+}
+
+many_asked()
+{
+	[ "$(proxy_do p most)" -gt 8 ]
+}
+
+# As find and rsync do it: the names first, then what each is.
+cat >"$work/steps.py" <<'PY'
+import os, sys
+for name in sys.argv[2:]:
+    print(os.lstat(sys.argv[1] + "/" + name).st_size)
+PY
+
+ahead()
+{
+	s3many "$bucket" g/name-%04d 0 400
+	s3many "$bucket" h/name-%04d 0 400
+	stat "$A/g" "$A/h" >/dev/null
+	proxy_do p reset
+	ls -U "$A/g" >"$work/names"
+	[ "$(proxy_count p HEAD)" -lt 40 ] || fail "ls asks for attributes"
+	# He must show that he looks at one after the other.
+	# shellcheck disable=SC2046
+	set -- $(cat "$work/names")
+	python3 "$work/steps.py" "$A/g" $(head -n 30 "$work/names") >/dev/null
+	together "one after the other" 400 python3 "$work/steps.py" "$A/g" "$@"
+	proxy_do p reset
+	ls -U "$A/h" >/dev/null
+	together "ls -l" 401 ls -l "$A/h"
 }
 
 body()
@@ -68,5 +115,6 @@ body()
 	mount_node A "$SOURCE" "$A"
 	stat "$A/e" >/dev/null
 	costs "a lost table" e 20 1 20
+	ahead
 }
 STORES=s3 each_store body

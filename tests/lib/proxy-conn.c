@@ -126,6 +126,7 @@ conn_free(struct conn *c)
 		req_free(c->cur);
 	while ((r = STAILQ_FIRST(&c->sent))) {
 		STAILQ_REMOVE_HEAD(&c->sent, next);
+		c->p->asked--;
 		req_free(r);
 	}
 	free(c);
@@ -396,6 +397,8 @@ request_head(struct conn *c)
 		break;
 	}
 	STAILQ_INSERT_TAIL(&c->sent, r, next);
+	if (++c->p->asked > c->p->asked_most)
+		c->p->asked_most = c->p->asked;
 	c->cur_sent = true;
 	enqueue(c, UP, h->head.s, h->head.len);
 }
@@ -555,6 +558,7 @@ reply_end(struct conn *c)
 	if (!r || c->pipe[DOWN].http.status / 100 == 1)
 		return;
 	STAILQ_REMOVE_HEAD(&c->sent, next);
+	c->p->asked--;
 	if (r == c->cur) {
 		c->cur = NULL;
 		c->cur_sent = false;

@@ -45,6 +45,7 @@ struct proxy {
 	struct faults faults;
 	struct count *counts;
 	size_t ncounts;
+	unsigned asked, asked_most; /* requests without an answer */
 	FILE *log; /* NULL = none */
 	struct conns conns, dead;
 };

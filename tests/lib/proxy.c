@@ -12,7 +12,8 @@
  * Commands: count · reset · delay MS (a round trip) · bandwidth BYTES (per
  * second) · fault … (proxy-fault.h) · clear · hits · kill (cut all
  * connections) · down, up (refuse connections) · pause, resume (pass nothing
- * on) · target HOST:PORT · conns.  SIGUSR1 prints the counts.  With --tcp the
+ * on) · target HOST:PORT · conns · most (requests that waited for their answers at
+ * one time, since reset).  SIGUSR1 prints the counts.  With --tcp the
  * bytes are not looked at (https).
  */
 #include <config.h>
@@ -165,7 +166,12 @@ command(struct server *s, const char *line, struct buf *out, struct err *err)
 		buf_addf(out, "%u\n", conns_count(p));
 		return 0;
 	}
+	if (IS("most")) {
+		buf_addf(out, "%u\n", p->asked_most);
+		return 0;
+	}
 	if (IS("reset")) {
+		p->asked_most = p->asked;
 		for (size_t i = 0; i < p->ncounts; i++)
 			p->counts[i].n = 0;
 		p->faults.hits = 0;
