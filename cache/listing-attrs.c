@@ -386,8 +386,10 @@ listing_step(struct cache *c, struct cache_ctx *ctx, const char *path)
 	int ret = 0;
 	size_t i;
 
-	/* There a name costs nothing. */
-	if (c->be->caps.random_write || !*path)
+	/* There a name costs nothing; who reads the listing has its askers; and
+	 * what is known shows nothing of what is wanted next. */
+	if (c->be->caps.random_write || !*path || ctx->since_ns ||
+	    is_known(c, path, 0))
 		return BE_HINT_NONE;
 	l = listing_of(c, path);
 	if (!l)
