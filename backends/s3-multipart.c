@@ -21,7 +21,10 @@
 #include "common/xalloc.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define COPY_PARTS 8 /* so many clean parts are copied as one */
+/* Clean neighbours are copied as one part.  Each copy is a request, and what
+ * the store does for one it does one byte after the other. */
+#define COPY_MIN (64 * MIB)
+#define COPY_MAX (512 * MIB)
 
 /* --- the plan ------------------------------------------------------------------- */
 
@@ -34,6 +37,15 @@ part_size_for(struct s3 *s, uint64_t size)
 	if (size / n >= S3_PARTS_MAX - 1000)
 		n = (size / (S3_PARTS_MAX - 1000) / MIB + 1) * MIB;
 	return n;
+}
+
+/* All copies go at the same time if they can. */
+static uint64_t
+copy_size_for(struct s3 *s, uint64_t size)
+{
+	uint64_t n = (size / s->parallel / MIB + 1) * MIB;
+
+	return n < COPY_MIN ? COPY_MIN : n > COPY_MAX ? COPY_MAX : n;
 }
 
 static bool
@@ -57,14 +69,14 @@ static void
 plan(struct s3 *s, const struct be_commit *c, const struct plan *to)
 {
 	uint64_t unit = part_size_for(s, c->size);
+	uint64_t most = copy_size_for(s, c->size);
 	uint64_t off = 0;
 
 	while (off < c->size) {
 		uint64_t len = c->size - off < unit ? c->size - off : unit;
 		bool copy = is_clean(c, off, len);
 
-		/* Neighbours that are copied are one. */
-		while (copy && len < COPY_PARTS * unit) {
+		while (copy && len < most) {
 			uint64_t left = c->size - off - len;
 			uint64_t more = left < unit ? left : unit;
 

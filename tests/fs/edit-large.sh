@@ -51,9 +51,8 @@ body()
 	rgw req "$RGW_DIR" PUT "/$bucket/big" -f "$work/big" >/dev/null
 	mount_node A "$SOURCE" "$A" "$OPTS"
 	stat "$A/big" >/dev/null
-	# 45 MiB are two copies (of 40 and of 5 MiB); the open looks, and the
-	# append is a part.
-	costs append "COMPLETE 1 CREATE 1 PART 1 PART_COPY 2" 1 0
+	# 45 MiB are one copy; the open looks, and the append is a part.
+	costs append "COMPLETE 1 CREATE 1 PART 1 PART_COPY 1" 1 0
 	# The part around it is fetched (what is before, what is behind) and sent; 20 MiB before it and 20 and 1
 	# behind it are copied.
 	costs edit "COMPLETE 1 CREATE 1 GET 3 PART 1 PART_COPY 2" 5 5
