@@ -221,7 +221,7 @@ struct be_caps {
 	bool special;	  /* FIFO, socket */
 	bool owner;	  /* uid, gid and mode are kept */
 	bool xattrs;	  /* user.* */
-	bool server_copy; /* copy() does not move bytes through us */
+	bool server_copy; /* copy() of exactly one version, without us */
 	bool stable_ino;
 	bool sound_reads; /* what read() has delivered is of that version,
 			   * whatever becomes of the call after that */
@@ -354,8 +354,9 @@ struct backend_ops {
 		      const struct be_opid *opid, unsigned mask,
 		      const struct be_attr *attr, struct be_attr *out);
 	/* A whole file to a new content of `to`, inside the store: version
-	 * from_ver exactly (-ESTALE), attributes from attr.  Default -ENOTSUP:
-	 * the caller copies through itself. */
+	 * from_ver exactly (-ESTALE), attributes from attr; what else is kept
+	 * of a file is that of `to`, as for commit().  Default -ENOTSUP: the
+	 * caller copies through itself. */
 	int (*copy)(struct backend *be, struct be_ctx *ctx, const char *from,
 		    const struct be_ver *from_ver, const char *to,
 		    const struct be_cond *cond, const struct be_opid *opid,

@@ -2,7 +2,7 @@
 /* Copies inside the store: of a file, and onto itself for new attributes. */
 #include <config.h>
 
-#include "backends/s3-priv.h"
+#include "backends/s3-upload.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -79,6 +79,8 @@ copy_headers(struct s3 *s, struct s3_req *q, const char *from,
 	s3_req_head(q, "x-amz-copy-source", source);
 	if (s->facts.copy_source)
 		s3_req_head(q, "x-amz-copy-source-if-match", quoted);
+	else if (s->facts.copy_ceph)
+		s3_req_head(q, S3_COPY_CEPH, quoted);
 	s3_req_head(q, "x-amz-metadata-directive", "REPLACE");
 	if (s->facts.copy_absent && cond->pre == BE_ABSENT) {
 		s3_req_head(q, "if-none-match", "*");
@@ -90,33 +92,24 @@ copy_headers(struct s3 *s, struct s3_req *q, const char *from,
 	}
 }
 
-int
-s3_copy_object(struct s3 *s, struct be_ctx *ctx, const char *from,
-	       const struct s3_head *src, const char *to,
-	       const struct be_cond *cond, const struct be_opid *opid,
-	       const struct be_attr *attr, const char *xattr,
-	       struct s3_head **out)
+/* src's bytes under the name `to`, which then says of itself what head says;
+ * head is used up. */
+static int
+copy_as(struct s3 *s, struct be_ctx *ctx, const char *from,
+	const struct s3_head *src, const char *to, const struct be_cond *cond,
+	const struct be_opid *opid, struct s3_fields *head,
+	struct s3_head **out)
 {
 	_cleanup_req_ struct s3_req q = { 0 };
 	struct s3_req *v = &q;
 	struct copied c = { 0 };
-	struct s3_fields head = { 0 };
+	const size_t said = head->n;
 	struct s3_head *h;
 	int ret;
 
-	ret = s3_meta_put(&s->meta, attr, src, false, xattr, opid, &head);
-	if (ret < 0) {
-		s3_fields_release(&head);
-		return be_fail(ctx, ret, false, "the metadata of %s is over 2 KB",
-			       to);
-	}
-	if (src->size > S3_COPY_MAX) {
-		ret = s3_multipart_copy(s, ctx, from, src, to, &head, out);
-		s3_fields_release(&head);
-		return ret;
-	}
 	s3_req_init(&q, S3_COPY, "PUT", to);
-	q.head = head;
+	q.head = *head;
+	memset(head, 0, sizeof(*head));
 	q.body_max = S3_ERROR_MAX;
 	copy_headers(s, &q, from, src, cond);
 	s3_new_object_headers(s, &q);
@@ -139,13 +132,8 @@ s3_copy_object(struct s3 *s, struct be_ctx *ctx, const char *from,
 	h = s3_head_new(c.etag, src->size, c.modified.tv_sec, s3_req_date(&q));
 	free(c.etag);
 	h->opaque = src->opaque;
-	for (size_t i = 0; i < q.head.n; i++) {
-		const char *name = q.head.v[i].name;
-
-		if (strncmp(name, S3_META, strlen(S3_META)) == 0 ||
-		    s3_fields_get(&src->keep, name))
-			s3_fields_add(&h->keep, name, q.head.v[i].value);
-	}
+	for (size_t i = 0; i < said; i++)
+		s3_fields_add(&h->keep, q.head.v[i].name, q.head.v[i].value);
 	/*
 	 * Of one version, and whole?  Equal ETags say so.  Else (multipart
 	 * ETags change in a copy) the object is looked at.
@@ -173,6 +161,29 @@ s3_copy_object(struct s3 *s, struct be_ctx *ctx, const char *from,
 	s3_heads_set(s, to, h);
 	*out = h;
 	return 0;
+}
+
+int
+s3_copy_object(struct s3 *s, struct be_ctx *ctx, const char *from,
+	       const struct s3_head *src, const char *to,
+	       const struct be_cond *cond, const struct be_opid *opid,
+	       const struct be_attr *attr, const char *xattr,
+	       struct s3_head **out)
+{
+	struct s3_fields head = { 0 };
+	int ret;
+
+	ret = s3_meta_put(&s->meta, attr, src, false, xattr, opid, &head);
+	if (ret < 0)
+		ret = be_fail(ctx, ret, false, "the metadata of %s is over 2 KB",
+			      to);
+	else if (src->size > S3_COPY_MAX)
+		ret = s3_multipart_copy(s, ctx, from, src, to, cond, &head,
+					out);
+	else
+		ret = copy_as(s, ctx, from, src, to, cond, opid, &head, out);
+	s3_fields_release(&head);
+	return ret;
 }
 
 /* --- setattr ------------------------------------------------------------------------- */
@@ -299,6 +310,84 @@ s3_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 
 /* --- copy --------------------------------------------------------------------------------- */
 
+/* The version that is copied.  1: it was done before, *now is the copy. */
+static int
+copy_source(struct s3 *s, struct be_ctx *ctx, const char *from,
+	    const struct be_ver *ver, const char *to,
+	    const struct be_opid *opid, struct s3_head **src,
+	    struct s3_head **now)
+{
+	_cleanup_free_ char *etag = s3_ver_etag(ver);
+	int ret;
+
+	*src = ctx->attempt == 0 ? s3_heads_get(s, from, etag) : NULL;
+	if (*src)
+		return 0; /* the copy compares it */
+	ret = s3_look(s, ctx, from, src);
+	if (ret < 0 || (*src && strcmp((*src)->etag, etag) == 0))
+		return ret;
+	ret = s3_ours(s, ctx, to, opid, now);
+	return ret != 0 ? ret :
+			  be_fail(ctx, -ESTALE, false,
+				  "s3://%s/%s has another version now",
+				  s->bucket, from);
+}
+
+/* What is replaced, for its other headers (S3.8). */
+static int
+copy_old(struct s3 *s, struct be_ctx *ctx, const char *to,
+	 const struct be_cond *cond, struct s3_head **old)
+{
+	_cleanup_free_ char *etag = NULL;
+
+	if (cond->pre == BE_ABSENT)
+		return 0;
+	if (cond->pre == BE_MATCH) {
+		etag = s3_ver_etag(&cond->ver);
+		*old = s3_heads_get(s, to, etag);
+		if (*old)
+			return 0;
+	}
+	return s3_look(s, ctx, to, old);
+}
+
+/* In parts if only the end of an upload has a condition. */
+static bool
+copy_in_parts(const struct s3 *s, const struct s3_head *src,
+	      const struct be_cond *cond)
+{
+	return src->size > S3_COPY_MAX ||
+	       (cond->pre != BE_ANY && !s->facts.copy_absent &&
+		s->facts.done_cond && src->size > 0);
+}
+
+static int
+copy_file(struct s3 *s, struct be_ctx *ctx, const char *from,
+	  const struct s3_head *src, const char *to,
+	  const struct be_cond *cond, const struct be_opid *opid,
+	  const struct be_attr *attr, struct s3_head **now)
+{
+	bool parts = copy_in_parts(s, src, cond);
+	_cleanup_head_ struct s3_head *old = NULL;
+	struct s3_fields head = { 0 };
+	int ret = 0;
+
+	if (!parts && cond->pre != BE_ANY && !s->facts.copy_absent)
+		ret = s3_cond_look(s, ctx, to, cond, opid, now);
+	if (ret != 0)
+		return ret < 0 ? ret : 0;
+	ret = copy_old(s, ctx, to, cond, &old);
+	if (ret == 0)
+		ret = s3_upload_head(s, ctx, to, attr, opid, old, &head);
+	if (ret == 0 && parts)
+		ret = s3_multipart_copy(s, ctx, from, src, to, cond, &head,
+					now);
+	else if (ret == 0)
+		ret = copy_as(s, ctx, from, src, to, cond, opid, &head, now);
+	s3_fields_release(&head);
+	return ret;
+}
+
 int
 s3_copy(struct backend *be, struct be_ctx *ctx, const char *from,
 	const struct be_ver *from_ver, const char *to,
@@ -308,38 +397,25 @@ s3_copy(struct backend *be, struct be_ctx *ctx, const char *from,
 	struct s3 *s = to_s3(be);
 	_cleanup_head_ struct s3_head *src = NULL, *now = NULL;
 	_cleanup_free_ char *kfrom = NULL, *kto = NULL;
-	_cleanup_free_ char *etag = s3_ver_etag(from_ver);
 	struct be_attr a = *attr;
-	int ret = s3_key_file(ctx, s->prefix, from, &kfrom);
+	int ret;
 
+	/* Else another version might be what is copied. */
+	if (!s->be.caps.server_copy)
+		return be_fail(ctx, -ENOTSUP, false,
+			       "this store does not compare what it copies");
+	ret = s3_key_file(ctx, s->prefix, from, &kfrom);
 	if (ret == 0)
 		ret = s3_key_file(ctx, s->prefix, to, &kto);
+	if (ret == 0)
+		ret = copy_source(s, ctx, kfrom, from_ver, kto, opid, &src,
+				  &now);
 	if (ret < 0)
 		return ret;
-	ret = s3_look(s, ctx, kfrom, &src);
-	if (ret < 0)
-		return ret;
-	if (!src || strcmp(src->etag, etag) != 0) {
-		ret = s3_ours(s, ctx, kto, opid, &now);
-		if (ret == 0)
-			ret = be_fail(ctx, -ESTALE, false,
-				      "s3://%s/%s has another version now",
-				      s->bucket, kfrom);
-		if (ret < 0)
-			return ret;
-	}
-	if (!now && cond->pre != BE_ANY && !s->facts.copy_absent) {
-		ret = s3_cond_look(s, ctx, kto, cond, opid, &now);
-		if (ret < 0)
-			return ret;
-	}
 	if ((a.mode & S_IFMT) == 0)
 		a.mode |= S_IFREG;
 	if (!now) {
-		if (a.ino <= 1)
-			a.ino = s3_meta_ino_new();
-		ret = s3_copy_object(s, ctx, kfrom, src, kto, cond, opid, &a,
-				     "", &now);
+		ret = copy_file(s, ctx, kfrom, src, kto, cond, opid, &a, &now);
 		if (ret < 0)
 			return ret;
 	}

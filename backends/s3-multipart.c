@@ -351,9 +351,10 @@ s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
 int
 s3_multipart_copy(struct s3 *s, struct be_ctx *ctx, const char *from,
 		  const struct s3_head *src, const char *to,
-		  const struct s3_fields *head, struct s3_head **out)
+		  const struct be_cond *cond, const struct s3_fields *head,
+		  struct s3_head **out)
 {
-	const uint64_t unit = UINT64_C(512) * MIB;
+	const uint64_t unit = copy_size_for(s, src->size);
 	struct s3_upload *u = s3_upload_new(s, to, -1);
 	struct be_opid opid = { "" };
 	const char *op = s3_fields_get(head, S3_META_OP);
@@ -369,7 +370,7 @@ s3_multipart_copy(struct s3 *s, struct be_ctx *ctx, const char *from,
 		s3_upload_add(u, off,
 			      src->size - off < unit ? src->size - off : unit,
 			      true);
-	ret = upload_run(u, ctx, NULL, &opid, src->size, out);
+	ret = upload_run(u, ctx, cond, &opid, src->size, out);
 	s3_upload_free(u);
 	return ret;
 }

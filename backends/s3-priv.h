@@ -22,6 +22,8 @@
 #define S3_PUT_MAX (UINT64_C(5) << 30)
 #define S3_PART_MIN (UINT64_C(5) << 20)
 #define S3_PARTS_MAX 10000
+/* Ceph's gateway compares the source of a copy under this name alone. */
+#define S3_COPY_CEPH "x-amz-copy-if-match"
 
 /* What the probe found out; written before the first other call. */
 struct s3_facts {
@@ -32,6 +34,7 @@ struct s3_facts {
 	bool done_cond;	   /* the same on CompleteMultipartUpload */
 	bool copy_absent;  /* CopyObject If-None-Match: * */
 	bool copy_source;  /* x-amz-copy-source-if-match */
+	bool copy_ceph;	   /* … as Ceph names it, and not for parts */
 	bool delete_match; /* DELETE If-Match */
 	bool etag_md5;	   /* the ETag of a PUT is its MD5 */
 	bool payload;	   /* x-amz-content-sha256 is verified */
@@ -217,10 +220,12 @@ int s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
 			struct s3_head **out);
 void s3_multipart_need(struct s3 *s, const struct be_commit *c,
 		       struct rangeset *need);
-/* Server-side copy of an object over 5 GB. */
+/* Server-side copy of an object over 5 GB, or one whose destination no other
+ * request would compare. */
 int s3_multipart_copy(struct s3 *s, struct be_ctx *ctx, const char *from,
 		      const struct s3_head *src, const char *to,
-		      const struct s3_fields *head, struct s3_head **out);
+		      const struct be_cond *cond, const struct s3_fields *head,
+		      struct s3_head **out);
 
 /* --- s3-ahead.c ------------------------------------------------------------------- */
 

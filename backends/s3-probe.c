@@ -233,21 +233,32 @@ copy_once(struct probe *p, const char *name, const char *value)
 	return ret;
 }
 
+/* Is the wrong version refused, and does the right one pass? */
+static int
+copy_compares(struct probe *p, const char *name, bool *does)
+{
+	_cleanup_free_ char *quoted = xasprintf("\"%s\"", p->etag);
+	int ret = copy_once(p, name, "\"" WRONG "\"");
+
+	if (ret < 0 || p->status != 412)
+		return ret;
+	ret = copy_once(p, name, quoted);
+	*does = p->status == 200;
+	return ret;
+}
+
 static int
 step_copy(struct probe *p)
 {
-	_cleanup_free_ char *quoted = xasprintf("\"%s\"", p->etag);
 	int ret = copy_once(p, "if-none-match", "*");
 
 	if (ret < 0)
 		return ret;
 	p->f.copy_absent = p->status == 412;
-	ret = copy_once(p, "x-amz-copy-source-if-match", "\"" WRONG "\"");
-	if (ret < 0 || p->status != 412)
-		return ret;
-	/* And the right one passes? */
-	ret = copy_once(p, "x-amz-copy-source-if-match", quoted);
-	p->f.copy_source = p->status == 200;
+	ret = copy_compares(p, "x-amz-copy-source-if-match",
+			    &p->f.copy_source);
+	if (ret == 0 && !p->f.copy_source)
+		ret = copy_compares(p, S3_COPY_CEPH, &p->f.copy_ceph);
 	return ret;
 }
 
@@ -370,7 +381,7 @@ set_caps(struct s3 *s)
 	c->special = s->meta.posix != S3_POSIX_NONE;
 	c->owner = s->meta.posix != S3_POSIX_NONE;
 	c->xattrs = true;
-	c->server_copy = true;
+	c->server_copy = f->copy_source || f->copy_ceph;
 	c->stable_ino = true;
 	c->sound_reads = true;
 	c->part_size = s->part_size;
@@ -417,10 +428,12 @@ s3_probe(struct backend *be, struct be_ctx *ctx)
 			       " mkdir have one winner on this node only");
 	log_debug("s3",
 		  "probe: put_absent=%d put_match=%d bare=%d done=%d"
-		  " copy_absent=%d copy_source=%d delete_match=%d etag_md5=%d"
+		  " copy_absent=%d copy_source=%d copy_ceph=%d delete_match=%d"
+		  " etag_md5=%d"
 		  " payload=%d sum=%d",
 		  p.f.put_absent, p.f.put_match, p.f.match_bare, p.f.done_cond,
-		  p.f.copy_absent, p.f.copy_source, p.f.delete_match,
+		  p.f.copy_absent, p.f.copy_source, p.f.copy_ceph,
+		  p.f.delete_match,
 		  p.f.etag_md5, p.f.payload, p.f.sum);
 	return 0;
 }

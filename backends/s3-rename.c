@@ -187,7 +187,8 @@ copy_large(struct move *mv, struct be_ctx *ctx, const struct s3_entry *e,
 
 	if (ret < 0 || !src || strcmp(src->etag, e->etag) != 0)
 		return ret;
-	ret = s3_multipart_copy(mv->s, ctx, e->key, src, to, &src->keep, &now);
+	ret = s3_multipart_copy(mv->s, ctx, e->key, src, to, NULL, &src->keep,
+				&now);
 	if (ret == 0)
 		moved_add(mv, e);
 	return ret == -ESTALE ? 0 : ret;

@@ -128,6 +128,7 @@ struct content {
 	uint64_t *early_sums; /* exposed: of their STORE_BLOCKs, as they left */
 	uint64_t nearly;
 	bool early_off;	       /* not tried before the next commit */
+	struct origin *origin; /* what it is a copy of; NULL: of nothing */
 	bool is_stream, polled; /* early_lock: looked at, just now */
 	TAILQ_ENTRY(content) stream;
 	LIST_HEAD(, flight) flights;
@@ -443,6 +444,29 @@ void early_verify_locked(struct content *k, const uint64_t *sums, uint64_t n);
 bool early_fits_locked(const struct content *k);
 /* What left and is in no commit is thrown away. */
 void early_drop_locked(struct content *k);
+
+/* origin.c: what copy_file_range() made of a whole clean file. */
+struct origin_of {
+	char *path;
+	struct be_ver ver;
+	uint64_t size;
+};
+/* The bytes of `in` from in_off on will be written to k at off.  false: that
+ * can't be such a copy. */
+bool origin_begin(struct content *k, struct content *in, uint64_t in_off,
+		  uint64_t off);
+/* The next ones, just read and written; false as before. */
+bool origin_copied(struct content *k, struct content *in, const void *p,
+		   size_t len);
+/* After origin_begin(); not good: it is no such copy after all. */
+void origin_end(struct content *k, bool good);
+/* Is all that is in k, `size` bytes, a copy so far? */
+bool origin_is_all_locked(const struct content *k, uint64_t size);
+/* What the store may copy instead of taking these bytes, or NULL.  For the
+ * committing thread, behind its scan. */
+const struct origin_of *origin_find_locked(const struct content *k,
+					   const struct be_commit *c);
+void origin_drop_locked(struct content *k);
 
 /* commit.c */
 int content_commit(struct content *k, struct cache_ctx *ctx);

@@ -138,10 +138,24 @@ struct sending {
 	struct be_commit commit;
 	struct be_attr attr;
 	struct rangeset dirty, left;
+	struct origin_of from; /* what the store may copy; path NULL: nothing */
 	uint64_t gen;
 	unsigned mask;
 	bool unknown; /* it may have reached the store, and no answer came */
 };
+
+static void
+take_origin_locked(struct content *k, struct sending *s)
+{
+	const struct origin_of *of = origin_find_locked(k, &s->commit);
+
+	free(s->from.path);
+	s->from.path = NULL;
+	if (of) {
+		s->from = *of;
+		s->from.path = xstrdup(of->path);
+	}
+}
 
 static void
 take_locked(struct content *k, struct sending *s)
@@ -188,6 +202,7 @@ take_locked(struct content *k, struct sending *s)
 		s->commit.left = s->left.v;
 		s->commit.nleft = s->left.n;
 	}
+	take_origin_locked(k, s);
 }
 
 /* Not sent: it is dirty again. */
@@ -437,6 +452,49 @@ fetch_needed(struct content *k, struct cache_ctx *ctx,
 	return ret;
 }
 
+/* The store copies what it has.  1: it can't, or no longer has it: then the
+ * bytes are sent. */
+static int
+copy_origin(struct content *k, struct cache_ctx *ctx, const struct sending *s,
+	    struct be_attr *out)
+{
+	const struct be_commit *c = &s->commit;
+	int ret;
+
+	if (!s->from.path || ctx->be.attempt > 0)
+		return 1;
+	ret = be_copy(k->c->be, &ctx->be, s->from.path, &s->from.ver, c->path,
+		      &c->cond, &c->opid, c->attr, out);
+	if (ret == 0 || ret == -EINTR || ret == -ETIMEDOUT ||
+	    ctx->be.transient)
+		return ret;
+	log_debug("cache", "\"%s\" is sent, not copied from \"%s\": %s",
+		  c->path, s->from.path,
+		  ctx->be.err ? err_words(ctx->be.err) : strerror(-ret));
+	if (ctx->be.err)
+		err_release(ctx->be.err);
+	return 1;
+}
+
+/* -ESTALE: the base is gone, or the condition does not hold. */
+static int
+transfer(struct content *k, struct cache_ctx *ctx, struct sending *s,
+	 struct be_attr *out)
+{
+	int ret = copy_origin(k, ctx, s, out);
+
+	s->unknown = false;
+	if (ret > 0) {
+		ret = fetch_needed(k, ctx, &s->commit);
+		if (ret < 0)
+			return ret;
+		ret = be_commit(k->c->be, &ctx->be, &s->commit, out);
+	}
+	s->unknown = ctx->be.transient || ret == -EIO || ret == -EINTR ||
+		     ret == -ETIMEDOUT;
+	return ret;
+}
+
 /* One attempt with the key held.  1: the condition did not hold, and the
  * content was rebased. */
 static int
@@ -486,14 +544,7 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 	pthread_mutex_unlock(&k->lock);
 	if (ret < 0)
 		return ret;
-	ret = fetch_needed(k, ctx, &s->commit);
-	/* -ESTALE of either: the base is gone, the condition does not hold. */
-	s->unknown = false;
-	if (ret == 0) {
-		ret = be_commit(k->c->be, &ctx->be, &s->commit, &out);
-		s->unknown = ctx->be.transient || ret == -EIO ||
-			     ret == -EINTR || ret == -ETIMEDOUT;
-	}
+	ret = transfer(k, ctx, s, &out);
 	pthread_mutex_lock(&k->lock);
 	early_drop_locked(k);
 	pthread_mutex_unlock(&k->lock);
@@ -592,6 +643,7 @@ send(struct content *k, struct cache_ctx *ctx)
 	}
 	rangeset_release(&s.dirty);
 	rangeset_release(&s.left);
+	free(s.from.path);
 	return ret;
 }
 

@@ -78,6 +78,7 @@ content_free(struct content *k)
 	if (k->log_fd >= 0)
 		close(k->log_fd);
 	expose_free(k);
+	origin_drop_locked(k);
 	rangeset_release(&k->present);
 	rangeset_release(&k->dirty);
 	rangeset_release(&k->sending);

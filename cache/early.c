@@ -71,6 +71,9 @@ begin_locked(struct content *k, uint64_t size)
 
 	if (k->early)
 		return true;
+	/* Perhaps none of it need be sent. */
+	if (origin_is_all_locked(k, size))
+		return false;
 	if (k->early_off || !c->be->caps.part_size ||
 	    (k->in_store && !be_ver_known(&k->base)) ||
 	    size / BEGIN_PARTS < c->be->caps.part_size || !is_new_locked(k))

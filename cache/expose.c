@@ -135,7 +135,8 @@ expose_scan(struct content *k)
 		return 0;
 	}
 	expose_refresh_locked(k);
-	hash = k->attr.size <= HASH_MAX || (k->sums && !k->truncated);
+	hash = k->attr.size <= HASH_MAX || (k->sums && !k->truncated) ||
+	       origin_is_all_locked(k, k->attr.size);
 	pthread_mutex_unlock(&k->lock);
 
 	/* fd lives as long as the content, and changes only with no handle. */

@@ -17,6 +17,7 @@
 #define WINDOW_MIN (512u * 1024)
 #define STREAM_SLACK (3u * 1024 * 1024)
 #define JOBS_MAX 24 /* fetches ahead at a time, all files */
+#define COPY_MAX (1u << 30) /* by one call; the caller goes on */
 
 struct ahead {
 	struct content *k; /* reference */
@@ -243,11 +244,15 @@ cache_copy_range(struct cfile *in, uint64_t in_off, struct cfile *out,
 {
 	size_t step = len < FETCH_MAX ? len : FETCH_MAX;
 	_cleanup_free_ char *p = NULL;
+	bool noted, same;
 	size_t done = 0;
 	int ret = must_not_block(ctx);
 
 	if (ret < 0)
 		return ret;
+	if (len > COPY_MAX)
+		len = COPY_MAX;
+	noted = same = origin_begin(out->k, in->k, in_off, out_off);
 	p = xmalloc(step);
 	while (done < len) {
 		size_t n = len - done < step ? len - done : step;
@@ -259,8 +264,11 @@ cache_copy_range(struct cfile *in, uint64_t in_off, struct cfile *out,
 					  false);
 		if (ret < 0 || got == 0)
 			break;
+		same = same && origin_copied(out->k, in->k, p, got);
 		done += got;
 	}
+	if (noted)
+		origin_end(out->k, same);
 	if (ret < 0 && done == 0)
 		return ret;
 	*copied = done;

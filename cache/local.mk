@@ -21,6 +21,7 @@ libcache_a_SOURCES = \
 	cache/names.c \
 	cache/once.c \
 	cache/open.c \
+	cache/origin.c \
 	cache/rename.c \
 	cache/reclaim.c \
 	cache/stage.c \

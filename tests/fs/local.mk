@@ -47,6 +47,7 @@ shell_tests += tests/fs/bad-input.sh
 shell_tests += \
 	tests/fs/append-absent.sh \
 	tests/fs/archives.sh \
+	tests/fs/copy-inside.sh \
 	tests/fs/copy-tree.sh \
 	tests/fs/editing.sh \
 	tests/fs/edit-large.sh \
