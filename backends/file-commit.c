@@ -305,14 +305,29 @@ check_target(struct job *j, bool fresh, struct be_attr *now)
 	return cond->pre == BE_ABSENT ? -EEXIST : -ESTALE;
 }
 
+/* A write sets the time by itself.  Where none was needed (an empty file was
+ * truncated), who may not say when may still say that it was now. */
+static void
+touch(struct job *j, const struct file_place *at)
+{
+	const struct timespec now[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
+
+	if ((j->c->mask & BE_SET_MTIME_SOFT) && !(j->c->mask & BE_SET_MTIME) &&
+	    j->c->ndirty == 0 && j->c->size == j->old_size &&
+	    file_set(j->f, at, BE_SET_MTIME, j->c->attr) < 0)
+		futimens(at->dir, now);
+}
+
 static int
 set_beside(struct job *j, bool fresh)
 {
 	const struct file_place at = {j->to, false, ""};
 	int ret;
 
-	if (!fresh)
+	if (!fresh) {
+		touch(j, &at);
 		return file_set(j->f, &at, j->c->mask, j->c->attr);
+	}
 	ret = file_set_new(j->f, j->ctx, &at, j->c->attr);
 	if (ret)
 		return ret;

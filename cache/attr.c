@@ -297,6 +297,7 @@ attr_forget_tree(struct cache *c, const char *path)
 	c->changed_all = ++c->changes;
 	names_forget_locked(c, path);
 	attr_memory_drop_tree(c->attrs, path);
+	attr_parent_changed_locked(c, path);
 	cache_unlock(c);
 }
 
@@ -308,7 +309,6 @@ attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
 			ret == -ETIMEDOUT)) {
 		attr_forget_tree(c, path);
 		cache_lock(c);
-		attr_parent_changed_locked(c, path);
 		names_made_locked(c, path);
 		cache_unlock(c);
 	}

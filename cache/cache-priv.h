@@ -278,6 +278,7 @@ void attr_install(struct cache *c, const char *path, const struct be_attr *a,
 /* The state after a change of our own: path and its directory. */
 void attr_set_own(struct cache *c, const char *path, const struct be_attr *a);
 void attr_gone_own(struct cache *c, const char *path);
+/* Of the directory it is in, the times. */
 void attr_forget_tree(struct cache *c, const char *path);
 /* After a mutation of path: if it failed and may have happened all the same,
  * nothing is believed of path any more.  Returns ret. */
@@ -366,6 +367,7 @@ int content_read(struct content *k, struct cache_ctx *ctx, uint64_t off,
 		 void *p, size_t len, size_t *got);
 /* A staging file that may be written; content.lock held before and after. */
 int content_stage_locked(struct content *k, struct cache_ctx *ctx);
+/* 1: it had that size before. */
 int content_truncate(struct content *k, struct cache_ctx *ctx, uint64_t size);
 int content_complete(struct content *k, struct cache_ctx *ctx);
 /* An fd for PARTIAL or STAGED content that has none. */

@@ -203,8 +203,8 @@ cache_fallocate(struct cfile *cf, struct cache_ctx *ctx, int mode,
 		if (ret == -ENOSPC)
 			return err_set(ctx->be.err, ret, "no room in the cache");
 		if (mode == 0 && off + len > a.size)
-			return content_truncate(k, ctx, off + len);
-		return 0;
+			ret = content_truncate(k, ctx, off + len);
+		return ret < 0 ? ret : 0;
 	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
 	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
 		return zero_range(k, ctx, off, len);
@@ -212,7 +212,7 @@ cache_fallocate(struct cfile *cf, struct cache_ctx *ctx, int mode,
 		ret = zero_range(k, ctx, off, len);
 		if (ret == 0 && off + len > a.size)
 			ret = content_truncate(k, ctx, off + len);
-		return ret;
+		return ret < 0 ? ret : 0;
 	default:
 		return -EOPNOTSUPP;
 	}

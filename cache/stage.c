@@ -162,7 +162,7 @@ content_truncate(struct content *k, struct cache_ctx *ctx, uint64_t size)
 	pthread_mutex_lock(&k->lock);
 	expose_refresh_locked(k);
 	if (size == k->attr.size) {
-		ret = 0;
+		ret = 1;
 	} else {
 		ret = content_stage_locked(k, ctx);
 		if (ret == 0)

@@ -40,6 +40,31 @@ target(struct request *r, struct pass *at, bool change, struct handle **h)
 	return rc == -ENOENT && any ? 0 : rc;
 }
 
+/*
+ * fstat() of what is open, and stat() of where a program stands, take no right
+ * to the way there (I.10), and a program may have given its rights up since; on
+ * the way of stat("a/b") the kernel has checked.  But a caller may also see
+ * more than we do, on an export that squashes root.
+ */
+static int
+getattr(struct request *r, const char *path, struct cfile *cf,
+	struct be_attr *out, struct cache_life *life)
+{
+	struct cache_ctx ctx;
+	int rc;
+
+	rc = cache_getattr(r->fs->cache, &r->ctx, path, cf, out, life);
+	if (rc != -EACCES || !r->fs->opt->default_permissions)
+		return rc;
+	ctx = r->ctx;
+	ctx.be.uid = 0;
+	ctx.be.gid = 0;
+	ctx.be.ngroups = 0;
+	rc = cache_getattr(r->fs->cache, &ctx, path, cf, out, life);
+	r->ctx.be.transient = ctx.be.transient;
+	return rc;
+}
+
 static int
 op_getattr(struct request *r)
 {
@@ -52,8 +77,7 @@ op_getattr(struct request *r)
 	rc = target(r, &at, false, &h);
 	if (rc < 0)
 		return rc;
-	rc = cache_getattr(r->fs->cache, &r->ctx, at.path, h ? h->cf : NULL, &a,
-			   &life);
+	rc = getattr(r, at.path, h ? h->cf : NULL, &a, &life);
 	if (rc < 0)
 		return rc;
 	reply_attr(r, r->node, &a, life.attr_ns);

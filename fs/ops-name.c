@@ -239,6 +239,9 @@ op_link(struct request *r)
 	rc = cache_link(r->fs->cache, &r->ctx, at.path, at.path2, &a);
 	if (rc < 0)
 		return rc;
+	/* The new name is another file to the kernel, which would go on
+	 * believing that the old one is the only name. */
+	reply_forget_attr(r->fs, r->node);
 	return made(r, r->node2, r->name2, at.path2, &a);
 }
 

@@ -27,7 +27,7 @@ void reply_attr(struct request *r, uint64_t node, const struct be_attr *a,
 		int64_t life_ns);
 /* Not an answer: the kernel is to ask for the attributes again, because an
  * open found other bytes than it may know of (its size must not cut the new
- * ones).  Of attributes only, so that it waits for nothing and may come from
+ * ones), or the file has one more name.  Of attributes only, so that it waits for nothing and may come from
  * a handler, before the answer (rule 27). */
 void reply_forget_attr(struct fs *fs, uint64_t node);
 /* backing: of passthrough_begin(); 0 = none. */

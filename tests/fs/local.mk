@@ -39,6 +39,7 @@ shell_tests += \
 	$(NULL)
 
 EXTRA_DIST += tests/fs/kill-points.py
+EXTRA_DIST += tests/fs/beside-local.py
 
 shell_tests += tests/fs/mount-helper.sh
 shell_tests += tests/fs/bad-input.sh
@@ -46,6 +47,7 @@ shell_tests += tests/fs/bad-input.sh
 # Two nodes, real programs.
 shell_tests += \
 	tests/fs/append-absent.sh \
+	tests/fs/beside-local.sh \
 	tests/fs/archives.sh \
 	tests/fs/copy-inside.sh \
 	tests/fs/copy-tree.sh \

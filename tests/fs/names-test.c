@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -312,6 +313,30 @@ hard_links(void)
 	OK(stat("b", &b));
 	CHECK(b.st_nlink == 1);
 	CHECK(holds("b", "two, longer"));
+}
+
+/* I.10: a daemon that opens as root and goes on as somebody else.  With two
+ * names the attributes are asked for each time (O.12). */
+static void
+rights_given_up(void)
+{
+	struct stat st;
+	int fd, status;
+	pid_t pid;
+
+	OK(mkdir("private", 0700));
+	put("private/f", "mine");
+	if (!on_s3())
+		OK(link("private/f", "private/g"));
+	fd = open("private/f", O_RDONLY);
+	CHECK(fd >= 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(setgroups(0, NULL) || setgid(65534) || setuid(65534) ||
+		      fstat(fd, &st) || st.st_size != 4 ||
+		      stat("private/f", &st) != -1 || errno != EACCES);
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	close(fd);
 }
 
 static void
@@ -758,7 +783,8 @@ main(int argc, char **argv)
 		POSIX_TEST(long_names),	      POSIX_TEST(odd_names),
 		POSIX_TEST(symlinks),	      POSIX_TEST(renames),
 		POSIX_TEST(rename_flags),     POSIX_TEST(hard_links),
-		POSIX_TEST(special_files),    POSIX_TEST(owners),
+		POSIX_TEST(rights_given_up),  POSIX_TEST(special_files),
+		POSIX_TEST(owners),
 		POSIX_TEST(group_of_directory), POSIX_TEST(modes),
 		POSIX_TEST(times),	      POSIX_TEST(space),
 		POSIX_TEST(xattrs),	      POSIX_TEST(xattrs_of_system),
