@@ -12,6 +12,7 @@ LIB_OPTIONS = liboptions.a
 noinst_LIBRARIES += libfs.a
 libfs_a_SOURCES = \
 	fs/abi.c fs/abi.h \
+	fs/ask.c fs/ask.h \
 	fs/client.c fs/client.h \
 	fs/confine.c fs/confine.h \
 	fs/control.c fs/control.h \
