@@ -23,6 +23,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "fs/freeze.h"
 #include "fs/link.h"
 #include "fs/passthrough.h"
 #include "fs/places.h"
@@ -30,6 +31,7 @@
 
 #define REQUEST_MAX 16384
 #define REQUEST_WAIT 5 /* seconds to send a request or take an answer */
+#define FREEZE_SECONDS 60
 
 struct control {
 	struct control_info info;
@@ -396,6 +398,26 @@ send_json(int fd, json_t *o)
 	return send_line(fd, line);
 }
 
+static bool
+read_line(int fd, char *line, size_t cap)
+{
+	size_t have = 0;
+
+	while (have < cap - 1) {
+		ssize_t n = recv(fd, line + have, cap - 1 - have, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		have += n;
+		line[have] = '\0';
+		if (strchr(line, '\n'))
+			return true;
+	}
+	return false;
+}
+
 static void
 wait_for_end(struct control *c, int fd)
 {
@@ -410,6 +432,38 @@ wait_for_end(struct control *c, int fd)
 		pthread_cond_wait(&c->change, &c->lock);
 	pthread_mutex_unlock(&c->lock);
 	send_line(fd, c->last); /* does not change any more */
+}
+
+static void
+freeze(struct control *c, int fd, json_t *req)
+{
+	int wait_ms = json_integer_value(json_object_get(req, "wait_ms"));
+	struct timeval limit = { .tv_sec = FREEZE_SECONDS };
+	struct freeze *f = c->info.fs->freeze;
+	_cleanup_err_ struct err err = ERR_INIT;
+	char line[128];
+	json_t *next;
+	bool moved;
+	int r = -EAGAIN;
+
+	if (cache_begin(c)) {
+		r = freeze_begin(f, wait_ms, &err);
+		cache_end(c);
+	}
+	if (r < 0) {
+		send_json(fd, json_pack("{s:b, s:s}", "ok", 0, "error",
+					err_words(&err)));
+		return;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (send_json(fd, json_pack("{s:b}", "ok", 1)) < 0 ||
+	    !read_line(fd, line, sizeof(line)))
+		line[0] = '\0';
+	next = json_loads(line, 0, NULL);
+	moved = json_is_true(json_object_get(next, "moved"));
+	json_decref(next);
+	send_json(fd, json_pack("{s:b, s:i}", "ok", 1, "sent_back",
+				(int)freeze_end(f, moved)));
 }
 
 static void
@@ -428,6 +482,8 @@ answer(struct control *c, int fd, const char *line)
 		send_json(fd, drain(c));
 	} else if (strcmp(cmd, "discard") == 0) {
 		send_json(fd, discard(c, req));
+	} else if (strcmp(cmd, "freeze") == 0) {
+		freeze(c, fd, req);
 	} else if (strcmp(cmd, "wait") == 0) {
 		wait_for_end(c, fd);
 	} else if (strcmp(cmd, "reload") == 0) {
@@ -453,26 +509,6 @@ is_allowed(int fd)
 
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 &&
 	       (who.uid == 0 || who.uid == geteuid());
-}
-
-static bool
-read_line(int fd, char *line, size_t cap)
-{
-	size_t have = 0;
-
-	while (have < cap - 1) {
-		ssize_t n = recv(fd, line + have, cap - 1 - have, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		have += n;
-		line[have] = '\0';
-		if (strchr(line, '\n'))
-			return true;
-	}
-	return false;
 }
 
 static void *

@@ -13,6 +13,12 @@
  *                      ok, "changed" and "left" (what can't change live)
  *   {"cmd":"upgrade"}  the installed binary takes over as worker; ok (it
  *                      begins), or why not
+ *   {"cmd":"freeze","wait_ms":n}
+ *                      nothing changes by way of a path any more (freeze.h);
+ *                      ok, or why not.  Until the next line: {"moved":true}
+ *                      sends those that waited back to look their paths up
+ *                      again, and is answered with how many.  Anything else,
+ *                      a closed connection or a minute let them go on
  *   {"cmd":"stop"}     as SIGTERM to the supervisor
  *
  * Answered to root and to the user that the worker runs as.

@@ -21,6 +21,7 @@ struct session;
 struct handles;
 struct requests;
 struct gate;
+struct freeze;
 struct reload;
 
 struct fs {
@@ -42,6 +43,7 @@ struct fs {
 	struct requests *requests; /* that wait in a pool (request.h) */
 	struct reload *reload;	   /* options change (reload.h) */
 	struct gate *gate;	   /* renames wait for paths in use (gate.h) */
+	struct freeze *freeze;	   /* nothing changes for a moment (freeze.h) */
 	atomic_ullong op;      /* number of the last operation */
 	atomic_int stopping;   /* ctx.cancel of work that nobody waits for */
 };

@@ -18,6 +18,7 @@ libfs_a_SOURCES = \
 	fs/control.c fs/control.h \
 	fs/doctor.c fs/doctor.h \
 	fs/exe.c fs/exe.h \
+	fs/freeze.c fs/freeze.h \
 	fs/fs.h \
 	fs/gate.c fs/gate.h \
 	fs/guard.c fs/guard.h \

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "fs/freeze.h"
 #include "fs/fs.h"
 #include "fs/gate.h"
 #include "fs/handle.h"
@@ -16,6 +17,7 @@ int
 fs_ops_init(struct fs *fs)
 {
 	fs->gate = gate_new();
+	fs->freeze = freeze_new(fs);
 	fs->inodes = inodes_new();
 	fs->handles = handles_new(fs);
 	fs->requests = requests_new(fs);
@@ -29,6 +31,7 @@ fs_ops_init(struct fs *fs)
 void
 fs_ops_release(struct fs *fs)
 {
+	freeze_stop(fs->freeze);
 	if (fs->requests) {
 		/* The kernel has dropped them with the mount. */
 		requests_cancel(fs->requests);
@@ -40,10 +43,12 @@ fs_ops_release(struct fs *fs)
 	handles_free(fs->handles);
 	inodes_free(fs->inodes);
 	gate_free(fs->gate);
+	freeze_free(fs->freeze);
 	fs->requests = NULL;
 	fs->handles = NULL;
 	fs->inodes = NULL;
 	fs->gate = NULL;
+	fs->freeze = NULL;
 }
 
 void

@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/xalloc.h"
+#include "fs/freeze.h"
 #include "fs/reply.h"
 #include "fs/session.h"
 
@@ -380,6 +381,7 @@ request_init(struct request *r, fuse_req_t req, enum request_type type,
 static void
 request_release(struct request *r)
 {
+	freeze_leave(r->fs->freeze, r);
 	err_release(&r->err);
 	free(r->groups);
 	if (r->op)
@@ -401,7 +403,7 @@ run_deferred(struct pool_job *job)
 	int rc;
 
 	request_groups(r);
-	rc = r->run(r);
+	rc = r->sent_back ? -ESTALE : r->run(r);
 	if (rc == -ENOENT && r->disturbed) {
 		err_release(&r->err);
 		r->insist = true;
@@ -417,8 +419,8 @@ run_deferred(struct pool_job *job)
 	request_release(r);
 }
 
-static void
-defer(struct request *r)
+struct request *
+request_defer(struct request *r)
 {
 	struct requests *q = r->fs->requests;
 	struct request *d = xmemdup(r, sizeof(*r));
@@ -457,6 +459,12 @@ defer(struct request *r)
 		pthread_cond_broadcast(&q->cond);
 	}
 	pthread_mutex_unlock(&q->lock);
+	return d;
+}
+
+void
+request_resume(struct request *d)
+{
 	pool_add(type_pool[d->type] == POOL_commit ? d->fs->commit : d->fs->io,
 		 &d->job);
 }
@@ -464,10 +472,14 @@ defer(struct request *r)
 void
 request_run(struct request *r)
 {
-	int rc = r->run(r);
+	int rc = freeze_enter(r->fs->freeze, r);
 
+	if (rc == 0)
+		return;
+	if (rc > 0)
+		rc = r->run(r);
 	if (rc == -EAGAIN || (rc == -ENOENT && r->disturbed)) {
-		defer(r);
+		request_resume(request_defer(r));
 		return;
 	}
 	if (rc < 0)

@@ -74,8 +74,12 @@ struct request {
 	 * held. */
 	bool disturbed, insist;
 
+	bool counted_change; /* by freeze_enter() */
+
 	/* Deferred only. */
 	bool deferred;
+	bool sent_back; /* freeze.h: it is not run, but answered */
+	TAILQ_ENTRY(request) frozen;
 	bool registered;  /* requests.lock: libfuse knows our callback */
 	bool interrupted; /* requests.lock */
 	struct pool_job job;
@@ -87,6 +91,10 @@ void request_init(struct request *r, fuse_req_t req, enum request_type type,
 /* Runs it here or in its pool; r may be gone afterwards but for the caller's
  * own stack. */
 void request_run(struct request *r);
+/* A copy on the heap, which waits until request_resume(); r itself is done
+ * with. */
+struct request *request_defer(struct request *r);
+void request_resume(struct request *d);
 /* Whoever gets it must answer; NULL: somebody did. */
 fuse_req_t request_take(struct request *r);
 
