@@ -27,12 +27,14 @@ migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-back.c \
 	mount-helpers/migrate-cutover.c \
 	mount-helpers/migrate-entry.c \
+	mount-helpers/migrate-exchange.c \
 	mount-helpers/migrate-follow.c \
 	mount-helpers/migrate-journal.c \
 	mount-helpers/migrate-leftover.c \
 	mount-helpers/migrate-local-uploads.c \
 	mount-helpers/migrate-mount.c mount-helpers/migrate-mount.h \
 	mount-helpers/migrate-pass.c \
+	mount-helpers/migrate-place.c \
 	mount-helpers/migrate-preflight.c \
 	mount-helpers/migrate-priv.h \
 	mount-helpers/migrate-put.c \

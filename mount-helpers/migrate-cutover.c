@@ -2,19 +2,17 @@
 /*
  * The cut-over.
  *
- *   DIR.sharedfs-new      the share is mounted here first, and works
- *   DIR.before-sharedfs   an empty directory, made beside DIR
- *
- * 1  the share is held: whoever calls into it waits
- * 2  DIR and DIR.before-sharedfs change places (RENAME_EXCHANGE)
- * 3  the share's mount is put over DIR, which is the empty directory now
- * 4  what changed until 2 and is not in the store yet is carried
+ * 1  the share is mounted on DIR.before-sharedfs, and works
+ * 2  it is held: whoever calls into it waits
+ * 3  DIR and DIR.before-sharedfs change places, with the mount
+ * 4  what changed until 3 and is not in the store yet is carried
  * 5  the share is let go
+ * 6  programs that have files of the old tree open are followed
  *
- * A program that uses DIR between 2 and 3 finds an empty directory for some
- * microseconds; what it makes there is carried too.  One that comes later waits
- * until 5 and then finds everything.  Until 2 anything that fails leaves DIR
- * as it was; a failure in 3 changes the places back.
+ * A program that uses DIR before 3 finds the old tree; one that comes later
+ * waits until 5 and then finds everything.  Until 3 anything that fails leaves
+ * DIR as it was.  A run that is killed is continued by the next one: it finds
+ * the tree either at DIR or beside the share (migrate-place.c).
  */
 #include <config.h>
 
@@ -32,6 +30,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/mountinfo.h"
 #include "common/xalloc.h"
 #include "fs/guard.h"
@@ -42,21 +41,11 @@
 
 struct cut {
 	struct mig *m;
-	char *stage, *old;
-	int bare; /* the empty directory; -1 */
+	char *old; /* where the old tree will be, or is */
+	int bare;  /* the directory below the mount; -1 */
 	bool mounted;
 	struct err err;
 };
-
-static void
-cut_release(struct cut *c)
-{
-	free(c->stage);
-	free(c->old);
-	if (c->bare >= 0)
-		close(c->bare);
-	err_release(&c->err);
-}
 
 int
 mig_cutover_check(struct mig *m, struct err *err)
@@ -99,27 +88,28 @@ mig_cutover_check(struct mig *m, struct err *err)
 static int
 prepare(struct cut *c)
 {
+	_cleanup_free_ char *tree = NULL;
 	struct mig *m = c->m;
 	int r;
 
-	if (mkdir(c->stage, 0700) < 0 && errno != EEXIST)
-		return err_set(&c->err, -errno, "make %s: %s", c->stage,
-			       strerror(errno));
-	r = mig_mount_start(m, c->stage, &c->err);
-	if (r < 0)
-		return r;
-	c->mounted = true;
-	if (mkdir(c->old, 0700) < 0)
+	/* What a run that is killed from now on leaves must be found again. */
+	tree = xasprintf("%llu", (unsigned long long)m->root_st.st_ino);
+	mig_journal_set(m->journal, "old", c->old);
+	mig_journal_set(m->journal, "tree", tree);
+	mig_journal_set(m->journal, "cutover", "begun");
+	if (mig_journal_sync(m->journal) < 0)
+		return err_set(&c->err, -EIO, "the journal can't be written");
+	/* When the share is not mounted nobody shall write there. */
+	if (mkdir(c->old, 0555) < 0)
 		return err_set(&c->err, -errno, "make %s: %s", c->old,
 			       strerror(errno));
-	c->bare = open(c->old, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* For the moment in which it is DIR it looks like DIR. */
-	if (c->bare < 0 ||
-	    fchown(c->bare, m->root_st.st_uid, m->root_st.st_gid) < 0 ||
-	    fchmod(c->bare, m->root_st.st_mode & 07777) < 0)
-		return err_set(&c->err, -errno, "%s: %s", c->old,
-			       strerror(errno));
-	return 0;
+	if (m->a->opt.guard)
+		c->bare = open(c->old, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = mig_mount_start(m, c->old, &c->err);
+	if (r == 0)
+		c->mounted = true;
+	FAULT_POINT("cutover.mounted");
+	return r;
 }
 
 /* DIR is what it was; so is all beside it. */
@@ -128,10 +118,9 @@ give_up(struct cut *c)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
 
-	if (c->mounted && mig_mount_stop(c->stage, &err) < 0)
-		mig_say(c->m, "%s is still mounted: %s", c->stage,
+	if (c->mounted && mig_mount_stop(c->old, &err) < 0)
+		mig_say(c->m, "%s is still mounted: %s", c->old,
 			err_words(&err));
-	rmdir(c->stage);
 	rmdir(c->old);
 	mig_journal_set(c->m->journal, "cutover", NULL);
 	mig_fatal(c->m, c->err.code ? c->err.code : -EIO,
@@ -172,99 +161,78 @@ try_write(struct mig *m)
 	return 0;
 }
 
-static int
-swap(struct cut *c)
+/* The directory below the mount; before, it couldn't have been moved. */
+static void
+guard_bare(struct cut *c)
+{
+	_cleanup_free_ char *at = NULL;
+	bool empty;
+
+	if (c->bare < 0)
+		return;
+	at = xasprintf("/proc/self/fd/%d", c->bare);
+	guard_set(at, &empty, NULL);
+}
+
+/* From here on it can only be taken back by --undo. */
+static void
+carry_last(struct cut *c, int64_t began, struct mig_hold *hold)
 {
 	struct mig *m = c->m;
-	struct mig_hold hold = { 0 };
-	_cleanup_close_ int clone = -1;
-	_cleanup_free_ char *when =
-		xasprintf("%lld", (long long)clock_wall().tv_sec);
-	int64_t began, bare;
-	pid_t worker;
-	int r = mig_mount_worker(c->stage, &worker, &c->err);
+	int r;
 
-	if (r < 0)
-		return r;
-	clone = mig_mount_clone(c->stage);
-	if (clone < 0)
-		return err_set(&c->err, clone, "open_tree %s: %s", c->stage,
-			       strerror(-clone));
-	/* What a run that is killed now leaves must be found again. */
-	mig_journal_set(m->journal, "old", c->old);
-	mig_journal_set(m->journal, "cutover", "begun");
-	if (mig_journal_sync(m->journal) < 0)
-		return err_set(&c->err, -EIO, "the journal can't be written");
-	r = mig_hold_begin(&hold, worker);
-	if (r < 0)
-		return err_set(&c->err, r, "holding the share: %s",
-			       strerror(-r));
-	began = clock_mono_ns();
-	if (renameat2(AT_FDCWD, m->dir, AT_FDCWD, c->old, RENAME_EXCHANGE) < 0) {
-		r = err_set(&c->err, -errno, "exchange %s and %s: %s", m->dir,
-			    c->old, strerror(errno));
-		mig_hold_end(&hold);
-		return r;
-	}
-	r = mig_mount_put(clone, m->dir);
-	bare = clock_mono_ns() - began;
-	if (r < 0) {
-		err_set(&c->err, r, "move the mount to %s: %s", m->dir,
-			strerror(-r));
-		if (renameat2(AT_FDCWD, m->dir, AT_FDCWD, c->old,
-			      RENAME_EXCHANGE) < 0)
-			mig_say(m, "the tree is at %s: move it back", c->old);
-		mig_hold_end(&hold);
-		return r;
-	}
-	mig_journal_set(m->journal, "cut", when);
+	FAULT_POINT("cutover.exchanged");
 	mig_journal_set(m->journal, "cutover", "done");
+	guard_bare(c);
 	r = last_delta(m, began);
-	mig_hold_end(&hold);
+	FAULT_POINT("cutover.carried");
+	mig_hold_end(hold);
 	if (r == 0)
 		r = try_write(m);
 	m->gap_ns = clock_mono_ns() - began;
-	m->bare_ns = bare;
 	if (r < 0)
 		mig_list(m, MIG_NOTE, "", "the first write after the cut-over: "
 					  "%s", strerror(-r));
-	return 0;
+}
+
+static int
+change_places(struct cut *c)
+{
+	struct mig *m = c->m;
+	_cleanup_free_ char *when =
+		xasprintf("%lld", (long long)clock_wall().tv_sec);
+	struct mig_exchange x;
+	struct mig_hold hold;
+	int64_t began;
+	pid_t worker;
+	int r = mig_mount_worker(c->old, &worker, &c->err);
+
+	if (r < 0)
+		return r;
+	mig_journal_set(m->journal, "cut", when);
+	r = mig_exchange_begin(&x, m->dir, c->old, &c->err);
+	if (r < 0)
+		return r;
+	r = mig_hold_begin(&hold, worker);
+	if (r < 0) {
+		mig_exchange_end(&x);
+		return err_set(&c->err, r, "holding the share: %s",
+			       strerror(-r));
+	}
+	FAULT_POINT("cutover.held");
+	began = clock_mono_ns();
+	r = mig_exchange_go(&x, true);
+	if (r == 0)
+		carry_last(c, began, &hold);
+	else
+		err_set(&c->err, r, "exchange %s and %s: %s", m->dir, c->old,
+			strerror(-r));
+	mig_hold_end(&hold);
+	mig_exchange_end(&x);
+	return r;
 }
 
 /* --- after ----------------------------------------------------------------- */
-
-/* What was made in the empty directory goes to the old tree, and from there
- * its way. */
-static void
-carry_strays(struct cut *c)
-{
-	int copy = openat(c->bare, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	_cleanup_close_ int old = open(c->old, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if (renameat2(c->bare, e->d_name, old, e->d_name,
-			      RENAME_NOREPLACE) < 0)
-			mig_list(c->m, MIG_NOT_CARRIED, e->d_name,
-				 "made in the bare directory while the share "
-				 "took its place; it is below the mount: %s",
-				 strerror(errno));
-		else if (c->m->follow)
-			mig_follow_add(c->m->follow, e->d_name);
-	}
-	/* From now on nobody shall write there. */
-	fchmod(c->bare, 0555);
-	if (c->m->a->opt.guard) {
-		_cleanup_free_ char *path =
-			xasprintf("/proc/self/fd/%d", c->bare);
-		bool empty;
-
-		guard_set(path, &empty, NULL);
-	}
-}
 
 static bool
 has_writers(const char *old, bool say, struct mig *m)
@@ -322,10 +290,11 @@ say_done(struct cut *c)
 	struct mig *m = c->m;
 
 	mig_say(m, "%s is the share now; the old tree is %s", m->dir, c->old);
-	mig_say(m, "the longest moment in which %s could not be written: %.0f ms "
-		   "(an empty directory for %.2f ms of it)",
-		m->dir, (double)m->gap_ns / NSEC_PER_MSEC,
-		(double)m->bare_ns / NSEC_PER_MSEC);
+	if (m->gap_ns)
+		mig_say(m,
+			"the longest moment in which %s could not be written: "
+			"%.0f ms",
+			m->dir, (double)m->gap_ns / NSEC_PER_MSEC);
 	mig_say(m, "for /etc/fstab: %s", line);
 	if (m->a->write_fstab) {
 		if (mig_fstab_add(m, line, &err) < 0)
@@ -337,6 +306,29 @@ say_done(struct cut *c)
 		   "and options");
 }
 
+/* What is left to do when DIR is the share. */
+static int
+finish(struct cut *c)
+{
+	struct mig *m = c->m;
+	int code = follow_late(c);
+
+	if (!atomic_load(&m->stop)) {
+		mig_journal_set(m->journal, "cutover", "over");
+		say_done(c);
+	}
+	return code;
+}
+
+static void
+cut_release(struct cut *c)
+{
+	if (c->bare >= 0)
+		close(c->bare);
+	free(c->old);
+	err_release(&c->err);
+}
+
 int
 mig_cutover(struct mig *m)
 {
@@ -345,20 +337,53 @@ mig_cutover(struct mig *m)
 	int code;
 
 	mig_phase(m, "cut-over");
-	c.stage = xasprintf("%s.sharedfs-new", m->dir);
 	c.old = xasprintf("%s.before-sharedfs", m->dir);
 	if (prepare(&c) < 0 ||
 	    /* Mounting took a moment: again as near as can be. */
-	    mig_follow_work(m->follow, true, &changes) < 0 || swap(&c) < 0) {
+	    mig_follow_work(m->follow, true, &changes) < 0 ||
+	    change_places(&c) < 0)
 		code = give_up(&c);
-		cut_release(&c);
-		return code;
+	else
+		code = finish(&c);
+	cut_release(&c);
+	return code;
+}
+
+/* --- one that was interrupted ---------------------------------------------- */
+
+/* The share is not mounted on DIR, and should be. */
+static int
+mount_again(struct cut *c)
+{
+	_cleanup_closedir_ DIR *d = opendir(c->m->dir);
+	const struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			return err_set(&c->err, -ENOTEMPTY,
+				       "the share belongs on %s, and would "
+				       "hide what was put there meanwhile "
+				       "(%s): move that away",
+				       c->m->dir, e->d_name);
+	return mig_mount_start(c->m, c->m->dir, &c->err);
+}
+
+int
+mig_cutover_go_on(struct mig *m, enum mig_place place)
+{
+	struct cut c = { .m = m, .bare = -1, .err = ERR_INIT };
+	uint64_t changes;
+	int code = MIG_FAILED;
+
+	mig_phase(m, "finishing the cut-over");
+	c.old = mig_journal_value(m->journal, "old");
+	if (place == MIG_PLACE_BARE && mount_again(&c) < 0) {
+		mig_fatal(m, c.err.code, "%s", err_words(&c.err));
+	} else {
+		mig_journal_set(m->journal, "cutover", "done");
+		if (mig_pass(m, &changes) == 0)
+			code = finish(&c);
 	}
-	if (umount2(c.stage, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-		rmdir(c.stage);
-	carry_strays(&c);
-	code = follow_late(&c);
-	say_done(&c);
 	cut_release(&c);
 	return code;
 }

@@ -228,7 +228,7 @@ open_events(struct mig_follow *f)
 			      FAN_MOVED_TO | FAN_MODIFY | FAN_ATTRIB |
 			      FAN_CLOSE_WRITE | FAN_ONDIR;
 
-	f->mount = open(f->m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	f->mount = openat(f->m->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->mount < 0)
 		return -errno;
 	f->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME |

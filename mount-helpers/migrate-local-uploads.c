@@ -17,9 +17,9 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/mountinfo.h"
 #include "common/xalloc.h"
 #include "fs/places.h"
+#include "mount-helpers/migrate-mount.h"
 
 #define PROBE_WAIT (15 * NSEC_PER_SEC) /* for a store that is down */
 #define SMALL_LAG (3 * NSEC_PER_SEC) /* enough for the cut-over */
@@ -49,8 +49,6 @@ complain(const struct err *err, int code)
 static int
 open_dir(struct mig *m, struct err *err)
 {
-	_cleanup_mount_entry_ struct mount_entry e = { 0 };
-
 	m->dir = realpath(m->a->dir, NULL);
 	if (!m->dir)
 		return err_set(err, -errno, "%s: %s", m->a->dir,
@@ -63,10 +61,6 @@ open_dir(struct mig *m, struct err *err)
 		return err_set(err, -EINVAL,
 			       "/ can't become a share; name the upload "
 			       "directory");
-	if (!m->a->undo && mountinfo_at(m->dir, &e) == 1 &&
-	    strncmp(e.type, "fuse.sharedfs", 13) == 0)
-		return err_set(err, -EBUSY, "%s is a share already (%s)",
-			       m->dir, e.source);
 	return 0;
 }
 
@@ -279,14 +273,21 @@ finish(struct mig *m, int code)
 }
 
 static int
-undo(struct mig *m)
+undo(struct mig *m, enum mig_place place)
 {
 	int code;
 
 	atomic_store(&m->showing, true);
-	code = mig_undo(m);
+	code = mig_undo(m, place);
 
 	return finish(m, code);
+}
+
+static void
+verify(struct mig *m)
+{
+	mig_phase(m, "verifying");
+	mig_verify(m);
 }
 
 /* Only if everything is in the share that it can have. */
@@ -301,21 +302,56 @@ cut_over(struct mig *m)
 	return mig_cutover(m);
 }
 
+/* A cut-over that was done, or begun and not finished. */
+static int
+go_on(struct mig *m, enum mig_place place)
+{
+	_cleanup_free_ char *state = mig_journal_value(m->journal, "cutover");
+	_cleanup_err_ struct err err = ERR_INIT;
+	int code;
+
+	if (place == MIG_PLACE_SHARE && strcmp(state, "over") == 0)
+		err_set(&err, -EBUSY, "%s is a share already (%s)", m->dir,
+			m->a->source);
+	else if (m->a->dry_run ||
+		 (place == MIG_PLACE_BARE && !m->a->cutover))
+		err_set(&err, -EBUSY,
+			"%s became the share, %s.  With --cutover that is "
+			"finished now, with --undo it is taken back",
+			m->dir,
+			place == MIG_PLACE_BARE ?
+				"which is not mounted now" :
+				"but the run that did it was ended early");
+	if (err.code || mig_place_use_old(m, &err) < 0)
+		return complain(&err, MIG_USAGE);
+	m->throttle = mig_throttle_new(m);
+	m->follow = mig_follow_start(m);
+	atomic_store(&m->showing, true);
+	code = mig_cutover_go_on(m, place);
+	if (m->a->verify && !atomic_load(&m->stop))
+		verify(m);
+	return finish(m, code);
+}
+
 static int
 run(struct mig *m)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
+	enum mig_place place;
 	int code;
 
 	if (open_dir(m, &err) < 0 || check_places(m, &err) < 0 ||
 	    read_ids(m, &err) < 0 ||
 	    open_store(m, &err) < 0 ||
-	    mig_journal_open(m, m->be->id, &m->journal, &err) < 0)
+	    mig_journal_open(m, m->be->id, &m->journal, &err) < 0 ||
+	    mig_place_find(m, &place, &err) < 0)
 		return complain(&err, atomic_load(&m->signal) ?
 					      128 + atomic_load(&m->signal) :
 					      MIG_USAGE);
 	if (m->a->undo)
-		return undo(m);
+		return undo(m, place);
+	if (place != MIG_PLACE_TREE)
+		return go_on(m, place);
 	m->throttle = mig_throttle_new(m);
 	if ((m->a->cutover && mig_cutover_check(m, &err) < 0) ||
 	    mig_preflight(m, &err) != 0) {
@@ -334,10 +370,8 @@ run(struct mig *m)
 		code = keep_up(m);
 	if (m->a->cutover && code == MIG_OK)
 		code = cut_over(m);
-	if (m->a->verify && !atomic_load(&m->stop)) {
-		mig_phase(m, "verifying");
-		mig_verify(m);
-	}
+	if (m->a->verify && !atomic_load(&m->stop))
+		verify(m);
 	return finish(m, code);
 }
 

@@ -114,7 +114,8 @@ mig_mount_start(struct mig *m, const char *at, struct err *err)
 	add_arg(&a, NULL);
 	add_arg(&a, xstrdup("mount"));
 	options_each_set(&m->a->opt, add_option, &a);
-	add_arg(&a, xasprintf("--moves-to=%s", m->dir));
+	if (strcmp(at, m->dir) != 0)
+		add_arg(&a, xasprintf("--moves-to=%s", m->dir));
 	add_arg(&a, xstrdup("--"));
 	add_arg(&a, xstrdup(m->a->source));
 	add_arg(&a, xstrdup(at));
@@ -201,22 +202,52 @@ mig_hold_end(struct mig_hold *h)
 	h->watchman = 0;
 }
 
-/* --- moving ---------------------------------------------------------------- */
+/* --- freezing -------------------------------------------------------------- */
 
 int
-mig_mount_clone(const char *from)
+mig_freeze_begin(struct mig_freeze *f, const char *dir, int wait_ms,
+		 struct err *err)
 {
-	int fd = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	json_t *req, *o = NULL;
+	int r;
 
-	return fd < 0 ? -errno : fd;
+	if (mountinfo_at(dir, &e) != 1)
+		return err_set(err, -ENOENT, "no share is mounted on %s", dir);
+	req = json_pack("{s:s, s:i}", "cmd", "freeze", "wait_ms", wait_ms);
+	r = ask_begin(&e, req, &f->a, err);
+	json_decref(req);
+	if (r < 0) {
+		f->a.fd = -1;
+		return r;
+	}
+	/* It sends what is unsent, too. */
+	r = ask_more(&f->a, wait_ms + STATUS_MS, &o, err);
+	if (r == 0 && !json_is_true(json_object_get(o, "ok")))
+		r = err_set(err, -EBUSY, "%s",
+			    json_string_value(json_object_get(o, "error")));
+	json_decref(o);
+	if (r < 0)
+		mig_freeze_end(f, false);
+	return r;
 }
 
-int
-mig_mount_put(int fd, const char *to)
+void
+mig_freeze_end(struct mig_freeze *f, bool moved)
 {
-	return move_mount(fd, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0 ?
-		       -errno :
-		       0;
+	json_t *line, *o = NULL;
+
+	if (f->a.fd < 0)
+		return;
+	if (moved) {
+		line = json_pack("{s:b}", "moved", 1);
+		if (ask_say(&f->a, line, NULL) == 0)
+			ask_more(&f->a, STATUS_MS, &o, NULL);
+		json_decref(line);
+		json_decref(o);
+	}
+	ask_end(&f->a);
+	f->a.fd = -1;
 }
 
 /* --- fstab ----------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #ifndef MOUNT_HELPERS_MIGRATE_MOUNT_H
 #define MOUNT_HELPERS_MIGRATE_MOUNT_H
 
+#include "fs/ask.h"
 #include "mount-helpers/migrate-priv.h"
 
 /* sharedfs mount SOURCE at, which will be moved to m->dir. */
@@ -23,10 +24,42 @@ struct mig_hold {
 int mig_hold_begin(struct mig_hold *h, pid_t worker);
 void mig_hold_end(struct mig_hold *h);
 
-/* Puts what is mounted at `from` over the directory `to` too; then `from` may
- * be unmounted.  fd: of mig_mount_clone(). */
-int mig_mount_clone(const char *from);
-int mig_mount_put(int fd, const char *to);
+/* Nothing in the share changes by way of a path (fs/freeze.h), for a minute at
+ * most.  -EBUSY: not within wait_ms. */
+struct mig_freeze {
+	struct asked a; /* fd -1: not frozen */
+};
+#define MIG_FREEZE_INIT                                                        \
+	{                                                                      \
+		.a = { .fd = -1 }                                              \
+	}
+int mig_freeze_begin(struct mig_freeze *f, const char *dir, int wait_ms,
+		     struct err *err);
+/* moved: those that waited go their way again. */
+void mig_freeze_end(struct mig_freeze *f, bool moved);
+
+/*
+ * dir and other change places, with what is mounted on them.  Prepared first,
+ * since making a namespace takes its time; done by go, which says whether; end
+ * in any case.
+ */
+struct mig_exchange {
+	pid_t child;
+	int s; /* -1: nothing to end */
+};
+int mig_exchange_begin(struct mig_exchange *x, const char *dir,
+		       const char *other, struct err *err);
+int mig_exchange_go(struct mig_exchange *x, bool other_is_bare);
+void mig_exchange_end(struct mig_exchange *x);
+
+/* Takes away what a run that was killed before the exchange left.  Words if
+ * it can't be told, or DIR is another share. */
+int mig_place_find(struct mig *m, enum mig_place *place, struct err *err);
+/* The cut-over of a run that was killed, or whose mount a reboot has undone, is
+ * finished.  An exit code; words are said. */
+int mig_cutover_go_on(struct mig *m, enum mig_place place);
+/* From now on the tree is what stands beside DIR. */
+int mig_place_use_old(struct mig *m, struct err *err);
 
 /* "SOURCE DIR sharedfs OPTIONS 0 0"; the caller's. */
 char *mig_fstab_line(struct mig *m);

@@ -13,7 +13,8 @@
  *   throttle  migrate-throttle.c        how fast the source is read
  *   follow    migrate-follow.c          what changes meanwhile
  *   preflight migrate-preflight.c       what is known before anything is sent
- *   cut-over  migrate-cutover.c, migrate-mount.c
+ *   cut-over  migrate-cutover.c, migrate-exchange.c, migrate-mount.c
+ *   place     migrate-place.c           what an earlier cut-over has left
  *   undo      migrate-undo.c, migrate-back.c
  *   verify    migrate-verify.c          reads the store again and compares
  *   report    migrate-report.c          progress, lists, JSON
@@ -108,8 +109,8 @@ struct mig {
 	bool root_ours; /* the share was empty: its root gets DIR's attributes */
 	char host[65];
 	/* Of the cut-over or its undo: how long a writer below DIR may have
-	 * waited, and how long DIR was an empty directory meanwhile. */
-	int64_t gap_ns, bare_ns;
+	 * waited. */
+	int64_t gap_ns;
 	/* Paths, and inodes with several names, that a thread works on. */
 	pthread_mutex_t keys_lock;
 	pthread_cond_t keys_freed;
@@ -299,6 +300,13 @@ int64_t mig_follow_lag(struct mig_follow *f, size_t *n);
 
 /* --- cut-over -------------------------------------------------------------- */
 
+/* Where a cut-over, maybe one that was interrupted, has left things. */
+enum mig_place {
+	MIG_PLACE_TREE,	 /* DIR is the tree */
+	MIG_PLACE_SHARE, /* DIR is the share */
+	MIG_PLACE_BARE,	 /* DIR is where the share belongs, not mounted */
+};
+
 /* Before anything is sent: can DIR be replaced at all? */
 int mig_cutover_check(struct mig *m, struct err *err);
 /* Replaces DIR by the mounted share; what changed until then is carried over.
@@ -306,7 +314,7 @@ int mig_cutover_check(struct mig *m, struct err *err);
 int mig_cutover(struct mig *m);
 /* Brings back what changed in the share, and puts the old tree in its place.
  * Refuses, with words, where that would lose something. */
-int mig_undo(struct mig *m);
+int mig_undo(struct mig *m, enum mig_place place);
 /* Brings what the store has, and the journal does not know, to the tree that
  * m->root is, and removes from it what the store no longer has.  What changed
  * on both sides is listed as a collision and left alone. */

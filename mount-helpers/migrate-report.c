@@ -557,14 +557,10 @@ mig_report_write(struct mig *m, const char *file, int exit_code,
 		}
 		json_object_set_new(o, list_keys[l], a);
 	}
-	if (r->m->gap_ns) {
+	if (r->m->gap_ns)
 		json_object_set_new(o, "gap_seconds",
 				    json_real((double)r->m->gap_ns /
 					      NSEC_PER_SEC));
-		json_object_set_new(o, "bare_seconds",
-				    json_real((double)r->m->bare_ns /
-					      NSEC_PER_SEC));
-	}
 	if (r->fatal) {
 		_cleanup_free_ char *w = mig_printable(r->fatal);
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * --undo: the cut-over backwards.  What changed in the share is brought to the
- * old tree while programs use the share, again with the share held, and then
- * the mount moves aside and the old tree takes its place.  Programs that have
- * files of the share open are waited for, and what they wrote is brought too.
+ * old tree while programs use the share.  Then nothing in it changes any more
+ * (fs/freeze.h), the rest is brought, the two change places, and the calls that
+ * waited are sent back to go their path again: they find the old tree.  That
+ * needs a moment in which no file of the share is open for writing.
+ *
+ * What is left in the share are programs that work in it, and mappings; what
+ * they write is brought until the last of them has gone.
  */
 #include <config.h>
 
@@ -19,17 +23,22 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/mountinfo.h"
-#include "common/xalloc.h"
-#include "fs/guard.h"
+#include "fs/utab.h"
+#include "mount-helpers/migrate-tree.h"
 
 #define ROUNDS 3 /* before the share is held */
 #define LATE_PAUSE_MS 500
+#define FREEZE_MS 500 /* so long writers may need to come to an end */
+#define FREEZE_PAUSE_MS 1000
+#define FREEZE_MAX (45 * NSEC_PER_SEC) /* less than the worker's patience */
 
 struct undo {
 	struct mig *m;
-	char *stage, *old;
-	bool mounted; /* the share, on DIR */
+	char *old;
+	bool mounted; /* the share */
+	bool swapped; /* by a run that was killed then */
 	struct err err;
 };
 
@@ -42,33 +51,36 @@ refuse(struct undo *u)
 	return MIG_FAILED;
 }
 
-static int
-find_old_tree(struct undo *u)
+static bool
+is_state(struct mig *m, const char *state)
 {
-	_cleanup_free_ char *state = mig_journal_value(u->m->journal, "cutover");
+	_cleanup_free_ char *now = mig_journal_value(m->journal, "cutover");
+
+	return now && strcmp(now, state) == 0;
+}
+
+static int
+find_old_tree(struct undo *u, enum mig_place place)
+{
 	_cleanup_mount_entry_ struct mount_entry e = { 0 };
 	struct mig *m = u->m;
-	struct stat st;
 
 	u->old = mig_journal_value(m->journal, "old");
-	if (!state || !u->old)
+	u->swapped = place == MIG_PLACE_TREE && is_state(m, "undo");
+	if (!u->old || (place == MIG_PLACE_TREE && !u->swapped))
 		return err_set(&u->err, -ENOENT,
 			       "no cut-over of %s to %s is known", m->dir,
 			       m->a->source);
-	/* The descriptor of DIR would keep the share busy. */
-	close(m->root);
-	m->root = open(u->old, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (m->root < 0 || fstat(m->root, &st) < 0)
-		return err_set(&u->err, -errno, "the old tree %s: %s", u->old,
-			       strerror(errno));
-	m->root_st = st;
-	m->dev = st.st_dev;
-	u->mounted = mountinfo_at(m->dir, &e) == 1;
-	if (u->mounted && strncmp(e.type, "fuse.sharedfs", 13) != 0)
+	if (u->swapped) {
+		u->mounted = mountinfo_at(u->old, &e) == 1;
+		return 0;
+	}
+	u->mounted = place == MIG_PLACE_SHARE;
+	if (!u->mounted && mountinfo_at(m->dir, &e) == 1)
 		return err_set(&u->err, -EBUSY,
 			       "%s is mounted on %s, not the share", e.source,
 			       m->dir);
-	return 0;
+	return mig_place_use_old(m, &u->err);
 }
 
 static bool
@@ -77,71 +89,91 @@ would_lose(struct mig *m)
 	return mig_listed(m, MIG_COLLISION) || mig_listed(m, MIG_NOT_CARRIED);
 }
 
-/* The mount to the staging directory, the old tree to its place. */
-static int
-swap(struct undo *u)
+static void
+name_writers(struct mig *m)
 {
-	_cleanup_close_ int clone = -1;
-	struct mig *m = u->m;
-	int64_t began;
+	_cleanup_free_ struct mig_user *v = NULL;
+	size_t n;
 
-	if (u->mounted) {
-		if (mkdir(u->stage, 0700) < 0 && errno != EEXIST)
-			return err_set(&u->err, -errno, "make %s: %s", u->stage,
-				       strerror(errno));
-		clone = mig_mount_clone(m->dir);
-		if (clone < 0 || mig_mount_put(clone, u->stage) < 0)
-			return err_set(&u->err, -EIO,
-				       "the mount can't be moved to %s",
-				       u->stage);
+	v = mig_users(m->dir, &n);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].writing)
+			mig_say(m, "process %d (%s) has a file open for writing",
+				(int)v[i].pid, v[i].name);
+}
+
+/* A moment in which nobody writes is waited for; in between programs go on. */
+static int
+freeze(struct undo *u, struct mig_freeze *f, int64_t *began)
+{
+	int64_t until = clock_mono_ns() + u->m->a->late_ns;
+	uint64_t changes;
+	int r;
+
+	for (;;) {
+		*began = clock_mono_ns();
+		r = mig_freeze_begin(f, u->m->dir, FREEZE_MS, &u->err);
+		if (r != -EBUSY || *began > until || atomic_load(&u->m->stop) ||
+		    mig_back(u->m, &changes) < 0)
+			break;
+		err_release(&u->err);
+		poll(NULL, 0, FREEZE_PAUSE_MS);
 	}
-	began = clock_mono_ns();
-	if (u->mounted && umount2(m->dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0) {
-		err_set(&u->err, -errno, "umount %s: %s", m->dir,
-			strerror(errno));
-		umount2(u->stage, MNT_DETACH | UMOUNT_NOFOLLOW);
-		return u->err.code;
+	if (r == -EBUSY) {
+		name_writers(u->m);
+		err_prefix(&u->err, "end what writes, or give it time (--late)");
 	}
-	guard_clear(m->dir);
-	if (renameat2(AT_FDCWD, m->dir, AT_FDCWD, u->old, RENAME_EXCHANGE) < 0) {
-		err_set(&u->err, -errno, "exchange %s and %s: %s", m->dir,
-			u->old, strerror(errno));
-		if (u->mounted && mig_mount_put(mig_mount_clone(u->stage),
-						m->dir) < 0)
-			mig_say(m, "the share is mounted on %s", u->stage);
-		return u->err.code;
-	}
-	m->bare_ns = clock_mono_ns() - began;
+	return r;
+}
+
+/* With the share frozen, or not mounted. */
+static int
+exchange(struct undo *u, struct mig_exchange *x, int64_t began)
+{
+	struct mig *m = u->m;
+	uint64_t changes;
+	int r = mig_back(m, &changes);
+
+	FAULT_POINT("undo.frozen");
+	if (r < 0)
+		return err_set(&u->err, r, "the share can't be read");
+	if (would_lose(m))
+		return err_set(&u->err, -EBUSY,
+			       "something would be lost; it is listed");
+	if (clock_mono_ns() - began > FREEZE_MAX)
+		return err_set(&u->err, -EBUSY,
+			       "too much changes in the share; try it when "
+			       "less is written");
+	mig_journal_set(m->journal, "cutover", "undo");
+	if (mig_journal_sync(m->journal) < 0)
+		return err_set(&u->err, -EIO, "the journal can't be written");
+	r = mig_exchange_go(x, false);
+	if (r < 0)
+		return err_set(&u->err, r, "exchange %s and %s: %s", m->dir,
+			       u->old, strerror(-r));
+	FAULT_POINT("undo.exchanged");
 	return 0;
 }
 
 static int
 change_places(struct undo *u)
 {
-	struct mig_hold hold = { 0 };
+	struct mig_freeze f = MIG_FREEZE_INIT;
 	struct mig *m = u->m;
-	int64_t began = clock_mono_ns();
-	uint64_t changes;
-	pid_t worker;
-	int r = 0;
+	struct mig_exchange x;
+	int64_t began;
+	int r = mig_exchange_begin(&x, m->dir, u->old, &u->err);
 
+	if (r < 0)
+		return r;
+	began = clock_mono_ns();
 	if (u->mounted)
-		r = mig_mount_worker(m->dir, &worker, &u->err);
-	if (r == 0 && u->mounted) {
-		r = mig_hold_begin(&hold, worker);
-		if (r < 0)
-			err_set(&u->err, r, "holding the share: %s",
-				strerror(-r));
-	}
+		r = freeze(u, &f, &began);
 	if (r == 0)
-		r = mig_back(m, &changes);
-	if (r == 0 && would_lose(m))
-		r = err_set(&u->err, -EBUSY,
-			    "something would be lost; it is listed");
-	if (r == 0)
-		r = swap(u);
-	mig_hold_end(&hold);
+		r = exchange(u, &x, began);
+	mig_freeze_end(&f, r == 0);
 	m->gap_ns = clock_mono_ns() - began;
+	mig_exchange_end(&x);
 	return r;
 }
 
@@ -153,12 +185,11 @@ late_writers(struct undo *u)
 	uint64_t changes;
 	int r;
 
-	/* The calls that waited have ended in the share: that first. */
 	while (!atomic_load(&u->m->stop)) {
 		r = mig_back(u->m, &changes);
 		/* Not busy is EAGAIN: it would expire with the next call. */
 		if (r < 0 || changes == 0)
-			if (umount2(u->stage, UMOUNT_NOFOLLOW | MNT_EXPIRE) ==
+			if (umount2(u->old, UMOUNT_NOFOLLOW | MNT_EXPIRE) ==
 				    0 ||
 			    errno != EBUSY || clock_mono_ns() > until)
 				break;
@@ -167,46 +198,56 @@ late_writers(struct undo *u)
 	}
 	if (atomic_load(&u->m->stop))
 		return MIG_FAILED;
-	r = mig_mount_stop(u->stage, &u->err);
+	r = mig_mount_stop(u->old, &u->err);
 	if (r < 0) {
 		mig_say(u->m,
 			"the share is still in use, and mounted on %s: %s; "
 			"later: sharedfs umount %s, and --undo once more",
-			u->stage, err_words(&u->err), u->stage);
+			u->old, err_words(&u->err), u->old);
 		return MIG_CHANGING;
 	}
-	rmdir(u->stage);
 	return mig_back(u->m, &changes) < 0 ? MIG_FAILED : MIG_OK;
 }
 
+/* As much as can be while programs use the share. */
 static int
-put_back(struct undo *u)
+bring_back(struct undo *u)
 {
 	struct mig *m = u->m;
 	uint64_t changes = 1;
-	int code = MIG_OK;
 
 	for (int i = 0; i < ROUNDS && changes; i++) {
-		if (mig_back(m, &changes) < 0) {
-			err_set(&u->err, -EIO, "the share can't be read");
-			return refuse(u);
-		}
-		if (would_lose(m)) {
-			err_set(&u->err, -EBUSY,
-				"something would be lost; it is listed");
-			return refuse(u);
-		}
+		if (mig_back(m, &changes) < 0)
+			return err_set(&u->err, -EIO,
+				       "the share can't be read");
+		if (would_lose(m))
+			return err_set(&u->err, -EBUSY,
+				       "something would be lost; it is listed");
 	}
-	if (change_places(u) < 0)
-		return refuse(u);
-	mig_journal_set(m->journal, "cutover", NULL);
-	mig_say(m, "%s is the old tree again; the longest moment in which it "
-		   "could not be written: %.0f ms",
-		m->dir, (double)m->gap_ns / NSEC_PER_MSEC);
+	return 0;
+}
+
+/* DIR is the old tree again. */
+static int
+finish(struct undo *u)
+{
+	struct mig *m = u->m;
+	int code = MIG_OK;
+
+	mig_say(m, "%s is the old tree again", m->dir);
+	if (m->gap_ns)
+		mig_say(m,
+			"the longest moment in which %s could not be written: "
+			"%.0f ms",
+			m->dir, (double)m->gap_ns / NSEC_PER_MSEC);
+	utab_remove(m->dir);
 	if (u->mounted)
 		code = late_writers(u);
+	if (code != MIG_OK)
+		return code;
+	mig_journal_set(m->journal, "cutover", NULL);
 	/* The bare directory that the share was mounted on. */
-	if (rmdir(u->old) < 0)
+	if (rmdir(u->old) < 0 && errno != ENOENT)
 		mig_say(m, "%s is not empty: it has what was written while the "
 			   "share was not mounted",
 			u->old);
@@ -216,15 +257,17 @@ put_back(struct undo *u)
 }
 
 int
-mig_undo(struct mig *m)
+mig_undo(struct mig *m, enum mig_place place)
 {
 	struct undo u = { .m = m, .err = ERR_INIT };
 	int code;
 
 	mig_phase(m, "bringing back");
-	u.stage = xasprintf("%s.sharedfs-new", m->dir);
-	code = find_old_tree(&u) < 0 ? refuse(&u) : put_back(&u);
-	free(u.stage);
+	if (find_old_tree(&u, place) < 0 ||
+	    (!u.swapped && (bring_back(&u) < 0 || change_places(&u) < 0)))
+		code = refuse(&u);
+	else
+		code = finish(&u);
 	free(u.old);
 	err_release(&u.err);
 	return code;

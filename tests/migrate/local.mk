@@ -3,7 +3,10 @@ shell_tests += \
 	tests/migrate/bulk.sh \
 	tests/migrate/collide.sh \
 	tests/migrate/kill.sh \
+	tests/migrate/kill-cutover.sh \
 	tests/migrate/live.sh \
 	tests/migrate/throttle.sh \
+	tests/migrate/undo.sh \
 	$(NULL)
-EXTRA_DIST += tests/migrate/tree.sh tests/migrate/writer.py
+EXTRA_DIST += tests/migrate/tree.sh tests/migrate/counter.py \
+	tests/migrate/writer.py

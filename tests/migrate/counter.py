@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+# Counts in a file below a directory, in two ways, and looks each time whether
+# the file has what it wrote last: whoever is handed an older state stops and
+# says so.
+#   counter.py DIR CONTROL NAME
+# It begins with CONTROL/NAME and ends when CONTROL/stop is there.
+import os, sys
+
+root, control, name = sys.argv[1:]
+path = os.path.join(root, "counter-" + name)
+
+
+def look(want):
+    with open(path) as f:
+        got = f.read()
+    if got != want:
+        sys.exit("counter %s: %r, not %r" % (name, got[-20:], want[-20:]))
+
+
+open(path, "w").close()
+open(os.path.join(control, name), "w").close()
+for i in range(1, 10**9):
+    line = "%d\n" % i
+    # Longer and shorter, so that neither can pass for the other.
+    text = line * (1 + i % 7)
+    if i % 2:
+        with open(path + ".tmp", "w") as f:
+            f.write(text)
+        os.rename(path + ".tmp", path)
+    else:
+        with open(path, "w") as f:
+            f.write(text)
+    look(text)
+    if os.path.exists(os.path.join(control, "stop")):
+        break
