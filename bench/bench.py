@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import report
 from mounts import Floor, Plain, Rclone, S3fs, Sharedfs
@@ -333,8 +334,30 @@ class Bench:
             f.write(os.urandom(part))
         took = self.curl.put_big(key, name, size // part, PARALLEL)
         self.results.add(write, self.rtt, "curl", "MB/s", size / 1e6 / took)
+        took = self.put_and_write(key, name, size // part)
+        self.results.add(write, self.rtt, "curl and disk", "MB/s",
+                         size / 1e6 / took)
         took = self.curl.get_big(key, size, part, PARALLEL)
         self.results.add(read, self.rtt, "curl", "MB/s", size / 1e6 / took)
+        with tempfile.TemporaryDirectory(dir=self.work) as to:
+            took = self.curl.get_big(key, size, part, PARALLEL, to)
+        self.results.add(read, self.rtt, "curl to disk", "MB/s",
+                         size / 1e6 / took)
+
+    def put_and_write(self, key, part, parts):
+        """The same, while as much is written to the disk of the caches."""
+        local = self.plain.dir + "/bound"
+        begin = time.monotonic()
+        with subprocess.Popen(
+                [self.build + "/bench/bin/load", "write", local,
+                 str(self.args.size), str(1 << 20)],
+                stdout=subprocess.DEVNULL) as writer:
+            self.curl.put_big(key, part, parts, PARALLEL)
+            if writer.wait():
+                raise RuntimeError("writing %s failed" % local)
+        took = time.monotonic() - begin
+        os.unlink(local)
+        return took
 
     # --- all
 

@@ -167,11 +167,14 @@ class Curl:
             raise RuntimeError(out)
         return time.monotonic() - begin
 
-    def get_big(self, key, size, piece, parallel):
-        """Ranges in parallel, thrown away; seconds."""
+    def get_big(self, key, size, piece, parallel, to=None):
+        """Ranges in parallel, thrown away or each to a file in `to`;
+        seconds."""
         path = "/%s/%s" % (self.bucket, key)
         took, _ = self.run([self.signed(
             "GET", path, {}, ['range = "%d-%d"' % (at, min(at + piece, size) - 1),
-                              'output = "/dev/null"', "fail", "silent"])
+                              'output = "%s"' % ("%s/%d" % (to, at) if to
+                                                 else "/dev/null"),
+                              "fail", "silent"])
             for at in range(0, size, piece)], parallel)
         return took
