@@ -58,7 +58,7 @@ ahead_start(struct content *k, uint64_t off, uint64_t len)
 static uint64_t
 window_step_locked(struct cfile *cf, uint64_t off, size_t len, uint64_t limit)
 {
-	uint64_t end = off + len, to;
+	uint64_t end = off + len, step, to;
 
 	/* The kernel's own readahead sends neighbouring reads, of 1 MiB each,
 	 * out of order. */
@@ -70,7 +70,10 @@ window_step_locked(struct cfile *cf, uint64_t off, size_t len, uint64_t limit)
 	if (end <= cf->next)
 		return 0;
 	cf->next = end;
-	if (cf->ahead > end + cf->window / 2)
+	/* Topped up by whole fetches, so that as many as may be are always
+	 * under way. */
+	step = cf->window < 2 * FETCH_MAX ? cf->window / 2 : FETCH_MAX;
+	if (cf->ahead > end + cf->window - step)
 		return 0;
 	cf->window = cf->window ? cf->window * 2 : WINDOW_MIN;
 	if (cf->window > cf->k->c->cfg.readahead)
@@ -78,6 +81,8 @@ window_step_locked(struct cfile *cf, uint64_t off, size_t len, uint64_t limit)
 	if (cf->ahead < end)
 		cf->ahead = end;
 	to = end + cf->window < limit ? end + cf->window : limit;
+	if (to < limit && to - to % FETCH_MAX > cf->ahead)
+		to -= to % FETCH_MAX;
 	return to > cf->ahead ? to - cf->ahead : 0;
 }
 
@@ -100,7 +105,8 @@ ahead_step(struct cfile *cf, uint64_t off, size_t len)
 	pthread_mutex_lock(&cf->lock);
 	todo = window_step_locked(cf, off, len, limit);
 	while (todo) {
-		uint64_t n = todo < FETCH_MAX ? todo : FETCH_MAX;
+		uint64_t whole = FETCH_MAX - cf->ahead % FETCH_MAX;
+		uint64_t n = todo < whole ? todo : whole;
 
 		if (!content_local(k, cf->ahead, n)) {
 			if (atomic_fetch_add(&c->jobs, 1) >= JOBS_MAX) {

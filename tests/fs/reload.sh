@@ -45,13 +45,13 @@ live()
 	printf 'actimeo = 7\ncache_size = 5G\nsoft\ntimeo = 9\nlog_level = error\n' >"$conf"
 	sharedfs reload "$D" >"$work/out"
 	for line in 'actimeo=7 (was 3)' 'cache_size=5368709120 (was 10737418240)' \
-	    'hard=no (was yes)' 'readahead=33554432 (was 8388608)'; do
+	    'hard=no (was yes)' 'readahead=67108864 (was 8388608)'; do
 		grep -qxF "$line" "$work/out" || fail "'$line' is not in: $(cat "$work/out")"
 	done
 	# The command line beats the file.
 	same log_level "$(option log_level)" info
 	same actimeo "$(option actimeo)" 7
-	same "default again" "$(option readahead)" 33554432
+	same "default again" "$(option readahead)" 67108864
 	sharedfs reload "$D" >"$work/out"
 	[ ! -s "$work/out" ] || fail "twice: $(cat "$work/out")"
 
