@@ -333,6 +333,19 @@ attr_pages(struct cache *c, const char *path, const struct be_ver *ver)
 	return same;
 }
 
+bool
+attr_had_pages(struct cache *c, const char *path, const struct be_ver *ver)
+{
+	uint64_t h = pages_hash(ver);
+	struct known k;
+	bool had;
+
+	cache_lock(c);
+	had = h && attr_memory_get(c->attrs, path, &k) && k.pages == h;
+	cache_unlock(c);
+	return had;
+}
+
 mode_t
 attr_without_priv(mode_t mode)
 {
@@ -411,6 +424,7 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (ret == 1)
 		return 0;
 	if (ret == 0) {
+		ctx->asked = true;
 		attr_install(c, path, &a, asked);
 		delay_overlay(c, path, &a);
 		*out = a;

@@ -189,6 +189,7 @@ struct cache {
 	struct listing_list listing_lru;
 	LIST_HEAD(, cache_listing) filling;
 	struct delay *delay; /* attributes that wait; the same */
+	struct asked *asked; /* the same */
 	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
 	struct content_list idle; /* partly fetched, for the next open */
@@ -288,6 +289,9 @@ int attr_doubt(struct cache *c, const struct cache_ctx *ctx, const char *path,
 void attr_apply_locked(struct cache *c, const char *path);
 /* Note that the kernel's pages are of this version; was it so before? */
 bool attr_pages(struct cache *c, const char *path, const struct be_ver *ver);
+/* Were the kernel's pages of that version? */
+bool attr_had_pages(struct cache *c, const char *path,
+		    const struct be_ver *ver);
 /* Attributes now, asked for if need be. */
 int attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	     struct be_attr *out, int64_t *until_ns);
@@ -309,6 +313,16 @@ void listing_renew(struct cache *c, const char *path);
  * path's may be known when this returns.  What path was when it was listed. */
 enum be_hint listing_step(struct cache *c, struct cache_ctx *ctx,
 			  const char *path);
+
+/* asked.c: what a lookup has asked is new enough for the open() that it is part
+ * of.  The last: is it so?  It is used up. */
+void asked_init(struct cache *c);
+void asked_release(struct cache *c);
+void asked_put_locked(struct cache *c, const char *path, int32_t walker,
+		      const struct be_ver *ver);
+void asked_drop_locked(struct cache *c, const char *path);
+bool asked_take_locked(struct cache *c, const char *path, int32_t walker,
+		       const struct be_ver *ver);
 
 /* names.c: names that are believed or guessed not to be there. */
 void names_init(struct cache *c);

@@ -56,6 +56,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	pthread_mutex_init(&c->lock, NULL);
 	keys_init(&c->keys);
 	names_init(c);
+	asked_init(c);
 	delay_init(c);
 	if (!c->cfg.attr_cache)
 		c->cfg.attr_cache = UINT64_C(48) << 20;
@@ -191,6 +192,7 @@ cache_free(struct cache *c)
 	leave_unsent(c, &c->orphans);
 	listing_free_all(c);
 	names_release(c);
+	asked_release(c);
 	delay_free(c);
 	attr_memory_free(c->attrs);
 	attr_table_free(c->table);

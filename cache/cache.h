@@ -74,6 +74,10 @@ struct cache_ctx {
 	bool try_only; /* never block: -EAGAIN instead */
 	/* What was to be believed then is, for this call; 0: what is now. */
 	int64_t since_ns;
+	/* The thread that walks to the name with this lookup, or opens it; 0:
+	 * none that is known. */
+	int32_t walker;
+	bool asked; /* out: the store, for this call */
 	struct cache_once *once; /* of the one mutation asked for; or NULL */
 };
 

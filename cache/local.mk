@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcache.a
 libcache_a_SOURCES = \
+	cache/asked.c \
 	cache/attr.c \
 	cache/attr-memory.c cache/attr-memory.h \
 	cache/attr-pack.c cache/attr-pack.h \

@@ -34,9 +34,9 @@ pending_attr(struct cache *c, const char *path, struct be_attr *out)
 	return pending;
 }
 
-int
-cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
-	     struct be_attr *out, struct cache_life *life)
+static int
+look(struct cache *c, struct cache_ctx *ctx, const char *path,
+     struct be_attr *out, struct cache_life *life)
 {
 	int64_t until = 0;
 	int ret;
@@ -57,6 +57,41 @@ cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return ret;
 }
 
+/* Has it been opened before, and may only be opened again after asking?  Then the
+ * answer is for the open that this lookup may be part of. */
+static bool
+for_open(struct cache *c, const struct cache_ctx *ctx, const char *path,
+	 const struct be_attr *a)
+{
+	return ctx->walker && ctx->asked && atomic_load(&c->cfg.cto) &&
+	       S_ISREG(a->mode) && !(a->flags & BE_ATTR_RACY) &&
+	       attr_had_pages(c, path, &a->ver);
+}
+
+int
+cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
+	     struct be_attr *out, struct cache_life *life)
+{
+	bool once = false;
+	int ret;
+
+	ctx->asked = false;
+	ret = look(c, ctx, path, out, life);
+	if (c->be->caps.random_write)
+		return ret;
+	if (ret == 0)
+		once = for_open(c, ctx, path, out);
+	if (once)
+		life->entry_ns = 0;
+	cache_lock(c);
+	if (once)
+		asked_put_locked(c, path, ctx->walker, &out->ver);
+	else
+		asked_drop_locked(c, path);
+	cache_unlock(c);
+	return ret;
+}
+
 int
 cache_getattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	      struct cfile *cf, struct be_attr *out, struct cache_life *life)
@@ -74,7 +109,7 @@ cache_getattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 		content_attr(cf->k, out);
 		return 0;
 	}
-	return cache_lookup(c, ctx, path, out, life);
+	return look(c, ctx, path, out, life);
 }
 
 void

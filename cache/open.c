@@ -404,6 +404,24 @@ open_truncated(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return 0;
 }
 
+/* A lookup of the same open() has found the version that is here. */
+static bool
+just_asked(struct cache *c, const struct cache_ctx *ctx, const char *path,
+	   struct opening *o)
+{
+	bool racy, yes;
+
+	if (!ctx->walker || !o->k)
+		return false;
+	pthread_mutex_lock(&o->k->lock);
+	racy = o->k->racy;
+	pthread_mutex_unlock(&o->k->lock);
+	cache_lock(c);
+	yes = asked_take_locked(c, path, ctx->walker, &o->have);
+	cache_unlock(c);
+	return yes && !racy;
+}
+
 int
 cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	   struct cfile **out, bool *keep_pages)
@@ -423,10 +441,12 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	} else if (!pending) {
 		cache_lock(c);
 		known = (!c->cfg.cto || stale_wanted(c)) &&
-			attr_find_locked(c, path, 0, &fresh, &until) == 0;
+			attr_find_locked(c, path, 0, &fresh, &until) == 0 &&
+			be_ver_equal(&fresh.ver, &o.have);
 		cache_unlock(c);
-		if (known && be_ver_equal(&fresh.ver, &o.have)) {
-			/* nocto, within actimeo; or the store is down */
+		if (known || just_asked(c, ctx, path, &o)) {
+			/* nocto, within actimeo; or the store is down; or it was
+			 * asked by the lookup */
 			o.k = content_enter(o.k);
 		} else {
 			ret = must_not_block(ctx);

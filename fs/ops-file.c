@@ -143,6 +143,7 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	request_init(&r, req, REQUEST_open, op_open);
 	r.node = ino;
 	r.fi = *fi;
+	r.ctx.walker = r.pid;
 	request_run(&r);
 }
 

@@ -79,6 +79,7 @@ fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	request_init(&r, req, REQUEST_lookup, op_lookup);
 	r.node = parent;
 	r.name = name;
+	r.ctx.walker = r.pid;
 	request_run(&r);
 }
 

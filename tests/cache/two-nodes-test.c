@@ -85,6 +85,48 @@ handles_keep_version(bool in_place)
 	pair_stop(&p);
 }
 
+/* [P2.1], [Q.6]: what the lookup of an open() has asked is not asked again, and is
+ * good for that open() only. */
+static void
+lookup_asks_for_open(bool in_place)
+{
+	struct cache_config cfg = { .cto = true };
+	struct cache_life life;
+	struct be_attr attr;
+	struct pair p;
+
+	pair_start(&p, in_place, &cfg);
+	node_put(&p.a, "f", "1");
+	p.b.ctx.walker = 7;
+	/* It was not open here: nothing of it is here. */
+	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	node_is(&p.b, "f", "1");
+	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	assert_int_equal(life.entry_ns, 0);
+	/* After that open() began. */
+	node_put(&p.a, "f", "2");
+	node_is(&p.b, "f", in_place ? "2" : "1");
+	node_is(&p.b, "f", "2");
+	/* By another thread. */
+	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	node_put(&p.a, "f", "3");
+	p.b.ctx.walker = 8;
+	node_is(&p.b, "f", "3");
+	/* Another reply, after which the kernel may believe the entry. */
+	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	p.b.ctx.walker = 0;
+	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	p.b.ctx.walker = 8;
+	node_put(&p.a, "f", "4");
+	node_is(&p.b, "f", "4");
+	/* Another version came here meanwhile. */
+	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	node_put(&p.b, "f", "5");
+	node_put(&p.a, "f", "6");
+	node_is(&p.b, "f", "6");
+	pair_stop(&p);
+}
+
 /* Both nodes believe that the name is absent. */
 static void
 believed_absence(bool in_place)
@@ -337,6 +379,7 @@ BOTH(removed)
 BOTH(exclusive)
 BOTH(joining_cut_short)
 BOTH(listings)
+BOTH(lookup_asks_for_open)
 #define TEST(name)                                                             \
 	cmocka_unit_test(name##_whole), cmocka_unit_test(name##_in_place)
 
@@ -347,7 +390,7 @@ main(void)
 		TEST(close_to_open), TEST(handles_keep_version),
 		TEST(believed_absence), TEST(appends), TEST(conflicts),
 		TEST(base_gone), TEST(removed), TEST(exclusive), TEST(joining_cut_short),
-		TEST(listings),
+		TEST(listings), TEST(lookup_asks_for_open),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 # come long after the end of this test.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
+need_program python3
 
 field()
 {
@@ -32,15 +33,18 @@ body()
 	mount_node A "$SOURCE" "$A" \
 		"$OPTS,endpoint=http://127.0.0.1:$proxy_port,actimeo=0,hedge,request_timeout=800"
 	echo abc >"$A/f"
+	# A GET is for what is not here.
+	s3many "$bucket" cold-%d 0 50
 	i=0
 	while [ $i -lt 50 ]; do
-		cat "$A/f" >/dev/null
+		cat "$A/cold-$i" "$A/f" >/dev/null
 		i=$((i + 1))
 	done
-	held GET cat "$A/f"
+	s3req PUT "/$bucket/abc" -d abc
+	held GET cat "$A/abc"
 	same "content" "$(cat "$work/out")" abc
 	held LIST ls "$A"
-	same "listing" "$(cat "$work/out")" f
+	grep -qx f "$work/out" || fail "listing"
 	held HEAD stat "$A/f"
 
 	# What changes something waits.

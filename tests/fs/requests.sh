@@ -78,6 +78,25 @@ listed()
 	costs create l/g "PUT 1"
 }
 
+# [Q.6] What the kernel's lookup has asked the open() does not ask again.
+opened_again()
+{
+	A=$work/A
+	mount_node A "$SOURCE" "$A" "$OPTS,actimeo=0,attr_delay=0"
+	echo abc >"$A/again"
+	cat "$A/again" >/dev/null
+	proxy_do p reset
+	for i in 1 2 3 4 5; do
+		same "content" "$(cat "$A/again")" abc
+	done
+	same "GETs of 5 opens" "$(proxy_count p GET)" 0
+	s3req PUT "/$bucket/again" -d new
+	same "new content" "$(cat "$A/again")" new
+	same "GETs of a new version" "$(proxy_count p GET)" 1
+	umount_node "$A"
+	wait_gone
+}
+
 body()
 {
 	start_proxy p "127.0.0.1:$RGW_PORT"
@@ -111,6 +130,9 @@ body()
 	mount_node A "$SOURCE" "$A"
 	ls "$A/d" >/dev/null
 	costs exclusive d/x "PUT 1"
+	umount_node "$A"
+	wait_gone
+	opened_again
 	[ "$bad" = 0 ]
 }
 STORES=s3 each_store body
