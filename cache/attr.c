@@ -381,6 +381,8 @@ recall(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	cache_unlock(c);
 	if (renew)
 		listing_renew(c, path);
+	if (told || ret == -EAGAIN)
+		ancestors_renew(c, path);
 	if (!told)
 		return ret;
 	be_believe_absent(c->be, path);

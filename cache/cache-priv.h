@@ -190,6 +190,7 @@ struct cache {
 	LIST_HEAD(, cache_listing) filling;
 	struct delay *delay; /* attributes that wait; the same */
 	struct asked *asked; /* the same */
+	struct ancestors *ancestors; /* the same */
 	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
 	struct content_list idle; /* partly fetched, for the next open */
@@ -313,6 +314,12 @@ void listing_renew(struct cache *c, const char *path);
  * path's may be known when this returns.  What path was when it was listed. */
 enum be_hint listing_step(struct cache *c, struct cache_ctx *ctx,
 			  const char *path);
+
+/* ancestors.c: the directories above path are asked for again before their
+ * attributes are too old, in a thread of cfg.run. */
+void ancestors_init(struct cache *c);
+void ancestors_release(struct cache *c);
+void ancestors_renew(struct cache *c, const char *path);
 
 /* asked.c: what a lookup has asked is new enough for the open() that it is part
  * of.  The last: is it so?  It is used up. */

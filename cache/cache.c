@@ -57,6 +57,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	keys_init(&c->keys);
 	names_init(c);
 	asked_init(c);
+	ancestors_init(c);
 	delay_init(c);
 	if (!c->cfg.attr_cache)
 		c->cfg.attr_cache = UINT64_C(48) << 20;
@@ -193,6 +194,7 @@ cache_free(struct cache *c)
 	listing_free_all(c);
 	names_release(c);
 	asked_release(c);
+	ancestors_release(c);
 	delay_free(c);
 	attr_memory_free(c->attrs);
 	attr_table_free(c->table);

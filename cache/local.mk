@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcache.a
 libcache_a_SOURCES = \
+	cache/ancestors.c \
 	cache/asked.c \
 	cache/attr.c \
 	cache/attr-memory.c cache/attr-memory.h \

@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/cache-priv.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 #include "tests/cache/gate.h"
@@ -321,6 +323,39 @@ test_large(void **state)
 	rig_stop(&r);
 }
 
+/* [Q.10] The directory above a name is asked for in time, once.  That it is time is
+ * so because actimeo grows, not because it has passed. */
+static void
+test_ancestors(void **state)
+{
+	struct cache_config cfg = { .actimeo_ns = FAR, .run = run_soon };
+	struct be_attr a;
+	struct rig r;
+
+	rig_start(&r, &cfg);
+	assert_int_equal(cache_mkdir(r.other.c, &r.other.ctx, "d", 0755, &a), 0);
+	assert_int_equal(node_stat(&r.n, "d", NULL), 0);
+	gate_reset(r.g);
+	assert_int_equal(node_stat(&r.n, "d/x", NULL), -ENOENT);
+	assert_int_equal(gate_calls(r.g, GATE_GETATTR), 1);
+	atomic_store(&r.n.c->cfg.actimeo_ns, 16 * FAR);
+	/* The second and third see that it is asked for. */
+	gate_shut(r.g, GATE_GETATTR, 1, false);
+	ancestors_renew(r.n.c, "d/x");
+	gate_wait(r.g, GATE_GETATTR, 1);
+	assert_int_equal(node_stat(&r.n, "d/y", NULL), -ENOENT);
+	assert_int_equal(node_stat(&r.n, "d/z", NULL), -ENOENT);
+	gate_open(r.g, GATE_GETATTR);
+	while (atomic_load(&r.n.c->jobs))
+		sched_yield();
+	assert_int_equal(gate_calls(r.g, GATE_GETATTR), 4);
+	/* And now it is young. */
+	assert_int_equal(node_stat(&r.n, "d/x", NULL), -ENOENT);
+	assert_int_equal(atomic_load(&r.n.c->jobs), 0);
+	assert_int_equal(gate_calls(r.g, GATE_GETATTR), 5);
+	rig_stop(&r);
+}
+
 int
 main(void)
 {
@@ -330,6 +365,7 @@ main(void)
 		cmocka_unit_test(test_no_thread),
 		cmocka_unit_test(test_error),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_ancestors),
 	};
 	int ret;
 
