@@ -24,6 +24,11 @@ check_PROGRAMS += tests/bin/be-tool
 tests_bin_be_tool_SOURCES = tests/lib/be-tool.c
 tests_bin_be_tool_LDADD = $(LIB_BACKENDS) $(LIBS_BACKENDS)
 
+# A disk that loses power.
+check_PROGRAMS += tests/bin/disk
+tests_bin_disk_SOURCES = tests/lib/disk.c
+tests_bin_disk_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(FUSE_LIBS)
+
 EXTRA_DIST += \
 	tests/fresh \
 	tests/lib/lib.sh \
