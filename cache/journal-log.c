@@ -99,6 +99,18 @@ journal_log_read(struct store *s, const char *name,
 	journal_log_load(s->fd[DIR_JOURNAL], file, fn, arg);
 }
 
+void
+journal_widen(const struct journal_rec *r, const struct stat *st,
+	      struct rangeset *dirty, uint64_t *size)
+{
+	uint64_t there = (uint64_t)st->st_size;
+
+	if (there <= *size || journal_this_boot(r))
+		return;
+	rangeset_add(dirty, *size, there - *size);
+	*size = there;
+}
+
 struct fold {
 	struct rangeset dirty;
 	struct journal_rec *r;
@@ -116,12 +128,15 @@ int
 journal_fold(struct store *s, const char *name, struct journal_rec *r)
 {
 	struct fold f = { .dirty = RANGESET_INIT, .r = r };
+	struct stat st;
 	char file[48];
 	int ret;
 
 	for (size_t i = 0; i < r->ndirty; i++)
 		rangeset_add(&f.dirty, r->dirty[i].off, r->dirty[i].len);
 	journal_log_read(s, name, fold_one, &f);
+	if (fstatat(s->fd[DIR_FILES], name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		journal_widen(r, &st, &f.dirty, &r->size);
 	/* A record is sound by itself. */
 	rangeset_del(&f.dirty, r->size, UINT64_MAX / 2);
 	free(r->dirty);

@@ -351,6 +351,14 @@ journal_decode(const json_t *j, struct journal_rec *r)
 	return true;
 }
 
+bool
+journal_is_about(const json_t *j, const char *name)
+{
+	const char *file = json_string_value(json_object_get(j, "file"));
+
+	return !file || strcmp(file, name) == 0;
+}
+
 /* --- changes of attributes ---------------------------------------------- */
 
 #define ATTR_BITS                                                              \

@@ -171,19 +171,49 @@ journal_this_boot(const struct journal_rec *r)
 	return !r->boot || !boot_id(now) || strcmp(now, r->boot) == 0;
 }
 
+static void
+set_boot(json_t *j)
+{
+	char boot[BOOT_ID_MAX];
+
+	if (boot_id(boot))
+		json_object_set_new(j, "boot", json_string(boot));
+}
+
+/*
+ * A record of a step that this daemon did not end.  After a loss of power it
+ * may be one that was done, and dropped, and only the disk has forgotten that:
+ * then it must not be done again, over what came since.
+ */
+static bool
+is_of_this_boot(struct store *s, const char *file, const json_t *j,
+		const char *what)
+{
+	const char *boot = json_string_value(json_object_get(j, "boot"));
+	char now[BOOT_ID_MAX];
+
+	if (!boot || !boot_id(now) || strcmp(now, boot) == 0)
+		return true;
+	log_warn("store", "%s: dropped, the host went down since: %s", s->dir,
+		 what);
+	unlinkat(s->fd[DIR_JOURNAL], file, 0);
+	return false;
+}
+
 int
 journal_put(struct store *s, const char *name, const struct journal_rec *r)
 {
 	_cleanup_json_ json_t *j = journal_encode(r);
 	json_t *store = json_string(r->store ? r->store : s->id);
-	char file[48], boot[BOOT_ID_MAX];
+	char file[48];
 
 	if (store)
 		json_object_set_new(j, "store", store);
-	if (r->boot || boot_id(boot))
-		json_object_set_new(j, "boot",
-				    json_string(r->boot ? r->boot : boot));
-
+	json_object_set_new(j, "file", json_string(name));
+	if (r->boot)
+		json_object_set_new(j, "boot", json_string(r->boot));
+	else
+		set_boot(j);
 	journal_file(name, ".j", file);
 	return replace(s, file, j);
 }
@@ -261,7 +291,7 @@ journal_scan(struct store *s,
 			continue;
 		}
 		j = journal_load(s->fd[DIR_JOURNAL], e->d_name);
-		if (j && journal_decode(j, &r)) {
+		if (j && journal_is_about(j, name) && journal_decode(j, &r)) {
 			fn(arg, name, &r);
 		} else {
 			bad++;
@@ -286,6 +316,7 @@ journal_move_put(struct store *s, const struct be_opid *opid, const char *from,
 	json_object_set_new(j, "format", json_integer(JOURNAL_FORMAT));
 	journal_set_path(j, "from", from);
 	journal_set_path(j, "to", to);
+	set_boot(j);
 	journal_file(opid->s, ".mv", file);
 	return replace(s, file, j);
 }
@@ -314,17 +345,23 @@ journal_move_scan(struct store *s,
 		_cleanup_free_ char *name = stem(e->d_name, ".mv");
 		_cleanup_free_ char *from = NULL;
 		_cleanup_free_ char *to = NULL;
+		_cleanup_free_ char *what = NULL;
 		struct be_opid opid;
 
 		if (!name || strlen(name) >= sizeof(opid.s))
 			continue;
 		memcpy(opid.s, name, strlen(name) + 1);
 		j = journal_load(s->fd[DIR_JOURNAL], e->d_name);
-		if (j && journal_get_path(j, "from", &from) && journal_get_path(j, "to", &to))
-			fn(arg, &opid, from, to);
-		else
+		if (!j || !journal_get_path(j, "from", &from) ||
+		    !journal_get_path(j, "to", &to)) {
 			log_warn("store", "%s: journal record %s can't be read",
 				 s->dir, e->d_name);
+			continue;
+		}
+		what = xasprintf("the rename of \"%s\" to \"%s\"; if it was "
+				 "not finished, rename again", from, to);
+		if (is_of_this_boot(s, e->d_name, j, what))
+			fn(arg, &opid, from, to);
 	}
 }
 
@@ -336,6 +373,7 @@ journal_attr_put(struct store *s, const struct journal_attr *r)
 	_cleanup_json_ json_t *j = journal_encode_attr(r);
 	char file[48];
 
+	set_boot(j);
 	journal_file(r->id.s, ".at", file);
 	return replace(s, file, j);
 }
@@ -365,11 +403,16 @@ journal_attr_scan(struct store *s,
 			continue;
 		memcpy(r.id.s, name, strlen(name) + 1);
 		j = journal_load(s->fd[DIR_JOURNAL], e->d_name);
-		if (j && journal_decode_attr(j, &r))
-			fn(arg, &r);
-		else
+		if (!j || !journal_decode_attr(j, &r)) {
 			log_warn("store", "%s: journal record %s can't be read",
 				 s->dir, e->d_name);
+		} else {
+			_cleanup_free_ char *what =
+				xasprintf("new attributes of \"%s\"", r.path);
+
+			if (is_of_this_boot(s, e->d_name, j, what))
+				fn(arg, &r);
+		}
 		free(r.path);
 	}
 }

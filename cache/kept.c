@@ -120,7 +120,7 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 
 	journal_file(name, ".j", file);
 	j = journal_load(i->journal, file);
-	if (j && journal_decode(j, &rec))
+	if (j && journal_is_about(j, name) && journal_decode(j, &rec))
 		k.rec = &rec;
 	if (in_use(i, k.rec) ||
 	    fstatat(i->files, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -139,6 +139,7 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 				     rec.dirty[n].len);
 		journal_file(name, ".r", file);
 		journal_log_load(i->journal, file, add_change, &replay);
+		journal_widen(&rec, &st, &replay.dirty, &replay.size);
 		if (!rec.exposed)
 			k.size = replay.size;
 		/* Which bytes the kernel wrote nobody knows; and a whole file

@@ -109,27 +109,38 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	return k;
 }
 
+static bool
+private_stat(struct cache *c, const char *name, struct stat *st)
+{
+	_cleanup_close_ int fd = -1;
+
+	return store_private_open(c->store, name, &fd) == 0 &&
+	       fstat(fd, st) == 0;
+}
+
 /* A new, empty file whose open() was not answered, and nothing was sent of it:
- * its maker asks again. */
+ * its maker asks again.  (After a loss of power what told of its bytes may be
+ * missing, and the bytes not.) */
 static bool
 was_never_open(const struct takeover *t, const char *name,
 	       const struct journal_rec *r)
 {
+	struct stat st;
+
 	return r->state == JOURNAL_OPEN && r->cond.pre == BE_ABSENT &&
 	       r->size == 0 && !r->ndirty && !r->exposed && t->wanted &&
-	       !journal_has_log(t->c->store, name);
+	       !journal_has_log(t->c->store, name) &&
+	       private_stat(t->c, name, &st) && st.st_size == 0;
 }
 
 /* The kernel has not written to it since its close() sent it. */
 static bool
 was_sent(struct cache *c, const char *name, const struct journal_rec *r)
 {
-	_cleanup_close_ int fd = -1;
 	struct stat st;
 
-	return r->exposed && r->sent.tv_sec &&
-	       store_private_open(c->store, name, &fd) == 0 &&
-	       fstat(fd, &st) == 0 && timespec_equal(st.st_ctim, r->sent);
+	return r->exposed && r->sent.tv_sec && private_stat(c, name, &st) &&
+	       timespec_equal(st.st_ctim, r->sent);
 }
 
 /* Nobody will close it any more: kept for the user. */

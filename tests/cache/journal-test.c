@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/xalloc.h"
 #include "tests/cache/store-box.h"
 #include "tests/lib/unit.h"
 
@@ -162,11 +163,141 @@ test_many(void **state)
 		free(name[i]);
 }
 
+/* --- after a loss of power ------------------------------------------------- */
+
+/* Puts `to` in place of `from` in journal/FILE. */
+static void
+edit(struct box *b, const char *file, const char *from, const char *to)
+{
+	_cleanup_free_ char *path = xasprintf("%s/v1/mounts/one/journal/%s",
+					      b->dir, file);
+	char text[8192], *at;
+	FILE *f = fopen(path, "r+");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	at = strstr(text, from);
+	assert_non_null(at);
+	rewind(f);
+	assert_int_equal(ftruncate(fileno(f), 0), 0);
+	fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+	assert_int_equal(fclose(f), 0);
+}
+
+/* A private file of n bytes with a record; its name. */
+static char *
+with_record(struct box *b, size_t n, uint64_t size)
+{
+	struct range dirty = { 0, size };
+	struct journal_rec r = {
+		.path = (char *)"d/file", .size = size, .dirty = &dirty,
+		.ndirty = 1,
+	};
+	char *name;
+	int fd;
+
+	assert_int_equal(store_private_new(b->s, &fd, &name), 0);
+	assert_int_equal(ftruncate(fd, (off_t)n), 0);
+	close(fd);
+	assert_int_equal(journal_put(b->s, name, &r), 0);
+	return name;
+}
+
+/* What an inode that was used again held before speaks of another file. */
+static void
+test_other_file(void **state)
+{
+	struct box *b = *state;
+	_cleanup_free_ char *name = with_record(b, 10, 10);
+	_cleanup_free_ char *file = xasprintf("%s.j", name);
+	struct journal_rec got = { 0 };
+
+	edit(b, file, name, "1234");
+	assert_int_equal(journal_scan(b->s, take, &got), 1);
+	assert_null(got.path);
+	assert_true(journal_has(b->s, name));
+}
+
+/* The bytes may have got further than what tells of them. */
+static void
+test_longer_file(void **state)
+{
+	struct box *b = *state;
+	_cleanup_free_ char *name = with_record(b, 5000, 10);
+	_cleanup_free_ char *file = xasprintf("%s.j", name);
+	struct journal_rec got = { 0 };
+
+	assert_int_equal(journal_scan(b->s, take, &got), 0);
+	assert_int_equal(journal_fold(b->s, name, &got), 0);
+	assert_int_equal(got.size, 10); /* this boot: it knows better */
+	journal_rec_release(&got);
+	edit(b, file, "\"boot\": \"", "\"boot\": \"not ");
+	assert_int_equal(journal_scan(b->s, take, &got), 0);
+	assert_int_equal(journal_fold(b->s, name, &got), 0);
+	assert_int_equal(got.size, 5000);
+	assert_int_equal(got.ndirty, 1);
+	assert_int_equal(got.dirty[0].len, 5000);
+	journal_rec_release(&got);
+}
+
+static void
+count_move(void *arg, const struct be_opid *opid, const char *from,
+	   const char *to)
+{
+	(void)opid;
+	assert_string_equal(from, "a");
+	assert_string_equal(to, "b");
+	++*(unsigned *)arg;
+}
+
+static void
+count_attr(void *arg, struct journal_attr *r)
+{
+	assert_string_equal(r->path, "f");
+	++*(unsigned *)arg;
+}
+
+/* What may be older than what was done since is not done again. */
+static void
+test_other_boot(void **state)
+{
+	struct box *b = *state;
+	struct journal_attr r = { .path = (char *)"f", .mask = BE_SET_MODE };
+	_cleanup_free_ char *mv = NULL, *at = NULL;
+	struct be_opid opid;
+	unsigned n = 0;
+
+	be_opid_new(&opid);
+	be_opid_new(&r.id);
+	mv = xasprintf("%s.mv", opid.s);
+	at = xasprintf("%s.at", r.id.s);
+	assert_int_equal(journal_move_put(b->s, &opid, "a", "b"), 0);
+	assert_int_equal(journal_attr_put(b->s, &r), 0);
+	journal_move_scan(b->s, count_move, &n);
+	journal_attr_scan(b->s, count_attr, &n);
+	assert_int_equal(n, 2);
+	edit(b, mv, "\"boot\": \"", "\"boot\": \"not ");
+	edit(b, at, "\"boot\": \"", "\"boot\": \"not ");
+	for (int i = 0; i < 2; i++) {
+		journal_move_scan(b->s, count_move, &n);
+		journal_attr_scan(b->s, count_attr, &n);
+		assert_int_equal(n, 2);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_journal, box_setup,
+						box_teardown),
+		cmocka_unit_test_setup_teardown(test_other_file, box_setup,
+						box_teardown),
+		cmocka_unit_test_setup_teardown(test_longer_file, box_setup,
+						box_teardown),
+		cmocka_unit_test_setup_teardown(test_other_boot, box_setup,
 						box_teardown),
 		cmocka_unit_test_setup_teardown(test_many, box_setup,
 						box_teardown),

@@ -1,9 +1,10 @@
-EXTRA_DIST += tests/fault/kill-storm.py
+EXTRA_DIST += tests/fault/kill-storm.py tests/fault/power-loss.py
 
 shell_tests += \
 	tests/fault/ghost.sh \
 	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \
+	tests/fault/power-loss.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
 	tests/fault/stale.sh \
