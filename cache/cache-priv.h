@@ -84,6 +84,7 @@ struct content {
 	struct store_file *clean; /* CLEAN, or where fd is filled from; kept
 				   * until the end once opened */
 	bool clean_bad;		  /* the disk spoiled it: not used any more */
+	bool no_fill;		  /* fd could not take what was fetched */
 	int fd;			  /* PARTIAL and STAGED; -1 */
 	char *private_name;	  /* of fd; NULL: a memory file */
 	struct rangeset present;  /* in fd; only with fd >= 0 */
@@ -386,6 +387,18 @@ bool content_local_locked(struct content *k, uint64_t off, uint64_t len);
 bool content_local(struct content *k, uint64_t off, uint64_t len);
 int content_read(struct content *k, struct cache_ctx *ctx, uint64_t off,
 		 void *p, size_t len, size_t *got);
+/* All of r of the base version, from the backend. */
+int content_base_read(struct content *k, struct cache_ctx *ctx,
+		      const char *path, const struct be_ver *ver,
+		      struct range r, const struct be_sink *sink);
+/* read-through.c: the same as content_read, but what is not here is not kept. */
+int content_read_through(struct content *k, struct cache_ctx *ctx, uint64_t off,
+			 void *p, size_t len, size_t *got);
+/* Did fd not take what was fetched last? */
+bool content_no_fill(struct content *k);
+/* fd could not be read there.  true: the store has what is not our own. */
+bool content_unreadable(struct content *k, uint64_t off, uint64_t len,
+			int error);
 /* A staging file that may be written; content.lock held before and after. */
 int content_stage_locked(struct content *k, struct cache_ctx *ctx);
 /* 1: it had that size before. */

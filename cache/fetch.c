@@ -86,9 +86,8 @@ flight_range_locked(struct content *k, struct range gap, uint64_t max)
 	return (struct range){ from, to - from };
 }
 
-/* All of r of the base version, from the backend. */
-static int
-base_read(struct content *k, struct cache_ctx *ctx, const char *path,
+int
+content_base_read(struct content *k, struct cache_ctx *ctx, const char *path,
 	  const struct be_ver *ver, struct range r, const struct be_sink *sink)
 {
 	uint64_t got = 0;
@@ -117,8 +116,12 @@ fill_locked(struct content *k, struct range r, const char *p)
 		int ret = io_write_all(k->fd, p + (gap.off - r.off), gap.len,
 				    gap.off);
 
-		if (ret < 0)
+		if (ret < 0) {
+			k->no_fill = true;
+			store_private_fault(k->c->store, true, ret);
 			return ret;
+		}
+		k->no_fill = false;
 		rangeset_add(&k->present, gap.off, gap.len);
 		off = gap.off + gap.len;
 	}
@@ -162,7 +165,7 @@ fetch_range(struct content *k, struct cache_ctx *ctx, const char *path,
 	int ret;
 
 	if (!clean && k->c->be->caps.sound_reads)
-		return base_read(k, ctx, path, ver, r, &straight);
+		return content_base_read(k, ctx, path, ver, r, &straight);
 	mem.p = p = xmalloc(r.len);
 	if (clean && store_read(clean, r.off, p, r.len, &n) == 0 && n == r.len)
 		return fill_write(&f, p, n, r.off);
@@ -171,7 +174,7 @@ fetch_range(struct content *k, struct cache_ctx *ctx, const char *path,
 		k->clean_bad = true;
 		pthread_mutex_unlock(&k->lock);
 	}
-	ret = base_read(k, ctx, path, ver, r, &held);
+	ret = content_base_read(k, ctx, path, ver, r, &held);
 	return ret == 0 ? fill_write(&f, p, r.len, r.off) : ret;
 }
 
@@ -253,28 +256,6 @@ content_local(struct content *k, uint64_t off, uint64_t len)
 	return local;
 }
 
-/* Nothing local can hold the bytes: straight from the backend. */
-static int
-read_through(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
-	     size_t len, size_t *got)
-{
-	struct be_sink_mem mem = { .p = p, .base = off, .cap = len };
-	struct be_sink sink = be_sink_to_mem(&mem);
-	struct range r = { off, len };
-	_cleanup_free_ char *path = NULL;
-	struct be_ver ver;
-	int ret;
-
-	pthread_mutex_lock(&k->lock);
-	path = xstrdup(k->path);
-	ver = k->base;
-	pthread_mutex_unlock(&k->lock);
-	ret = base_read(k, ctx, path, &ver, r, &sink);
-	if (ret == 0)
-		*got = len;
-	return ret;
-}
-
 int
 content_read(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 	     size_t len, size_t *got)
@@ -318,17 +299,20 @@ content_read(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 		if (ret < 0) {
 			ret = must_not_block(ctx);
 			return ret < 0 ? ret :
-					 read_through(k, ctx, off, p, len, got);
+					 content_read_through(k, ctx, off, p,
+							      len, got);
 		}
 		ret = content_fetch(k, ctx, off, len);
-		if (ret == -ENOSPC || ret == -EROFS)
-			/* the disk is full: reads go on without it */
-			return read_through(k, ctx, off, p, len, got);
+		/* A disk that takes nothing: reads go on without it. */
+		if (ret < 0 && content_no_fill(k))
+			return content_read_through(k, ctx, off, p, len, got);
 		if (ret < 0)
 			return ret;
 	}
 	/* fd lives as long as the content does */
 	ret = read_all(fd, p, len, off, got);
+	if (ret < 0 && content_unreadable(k, off, len, ret))
+		return content_read_through(k, ctx, off, p, len, got);
 	if (ret == 0 && *got < len) {
 		/* the file ends in a hole that was never written */
 		memset((char *)p + *got, 0, len - *got);

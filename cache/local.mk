@@ -25,11 +25,13 @@ libcache_a_SOURCES = \
 	cache/open.c \
 	cache/origin.c \
 	cache/rename.c \
+	cache/read-through.c \
 	cache/reclaim.c \
 	cache/stage.c \
 	cache/store.c cache/store.h cache/store-priv.h \
 	cache/store-dead.c \
 	cache/store-dir.c cache/store-publish.c \
+	cache/store-recheck.c \
 	cache/store-idle.c \
 	cache/store-record.c cache/store-record.h \
 	cache/store-verified.c \

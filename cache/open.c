@@ -468,11 +468,12 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 
 /* Nothing is asked: the kernel's lookup has just found no such name.  The
  * commit says "only if absent" (rule 6). */
-static struct content *
+static int
 create_believed(struct cache *c, struct cache_ctx *ctx, const char *path,
-		const struct be_attr *a, int flags)
+		const struct be_attr *a, int flags, struct content **out)
 {
 	struct content *k = content_new(c, path);
+	int ret;
 
 	k->attr = *a;
 	k->truncated = flags & O_TRUNC;
@@ -480,10 +481,15 @@ create_believed(struct cache *c, struct cache_ctx *ctx, const char *path,
 	opener_set_locked(k, ctx);
 	/* A next worker must know that the file exists. */
 	pthread_mutex_lock(&k->lock);
-	if (content_stage_locked(k, ctx) == 0)
+	ret = content_stage_locked(k, ctx);
+	if (ret == 0)
 		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
 	pthread_mutex_unlock(&k->lock);
-	return k;
+	if (ret < 0)
+		content_put(k);
+	else
+		*out = k;
+	return ret;
 }
 
 /* By the same request, in a process that was killed before it could answer: as
@@ -560,7 +566,9 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		k = content_of(c, path, &made);
 		k->reserved = !c->be->caps.random_write;
 	} else {
-		k = create_believed(c, ctx, path, &a, flags);
+		ret = create_believed(c, ctx, path, &a, flags, &k);
+		if (ret < 0)
+			return ret;
 		cache_lock(c);
 		attr_changed_locked(c, path);
 		attr_parent_changed_locked(c, path);

@@ -30,6 +30,10 @@ content_backing_new_locked(struct content *k, bool for_write)
 	struct cache *c = k->c;
 	int ret = store_private_new(c->store, &k->fd, &k->private_name);
 
+	/* The kernel has a clean file that turned out bad: no open may take
+	 * this one for it. */
+	if (k->exposed)
+		k->exposed_other = true;
 	if (ret == -ENOSPC)
 		return ret;
 	if (ret == 0)
@@ -70,11 +74,11 @@ take_clean_locked(struct content *k)
 
 	if (!k->clean || k->clean_bad)
 		return false;
-	/* Unverified bytes must not be sent as if they were good. */
-	if (!k->exposed &&
-	    (size > k->c->cfg.whole_max || store_verify(k->clean) < 0))
+	if (!k->exposed && size > k->c->cfg.whole_max)
 		return false;
-	if (store_take(k->clean, k->path, &k->base, &k->fd, &k->private_name,
+	/* Unverified bytes must not be sent as if they were good. */
+	if (store_verify(k->clean) < 0 ||
+	    store_take(k->clean, k->path, &k->base, &k->fd, &k->private_name,
 		       &k->sums, &k->nsums) < 0) {
 		k->exposed_other = k->exposed;
 		return false;

@@ -478,6 +478,13 @@ store_private_new(struct store *s, int *fd, char **name)
 	return 0;
 }
 
+void
+store_private_fault(struct store *s, bool write, int error)
+{
+	store_failed(s, write ? FAULT_WRITE : FAULT_READ, error,
+		     "a file in use");
+}
+
 int
 store_private_open(struct store *s, const char *name, int *fd)
 {

@@ -56,7 +56,9 @@ struct store_file {
 	struct store *s;
 	int fd;
 	struct record rec;
-	struct verified *good;
+	struct verified *_Atomic good; /* of the inode as it was last seen */
+	struct verified **retired;     /* … before; s->retire_lock */
+	size_t nretired;
 	atomic_bool bad;
 	uint64_t serial;
 	bool rec_beside; /* the record is a file, not an attribute */
@@ -89,6 +91,7 @@ struct store {
 	_Atomic int64_t free_seen_ns;
 
 	struct verified_table *verified;
+	pthread_mutex_t retire_lock; /* store-recheck.c; a leaf */
 	struct store_idle *idle;
 
 	/* journal.c: inodes of old records, by the number in their names */
@@ -167,6 +170,14 @@ void store_carry_verified(struct store_file *f);
 
 /* Closes it for good. */
 void store_file_free(struct store_file *f);
+
+/* --- store-recheck.c ----------------------------------------------------- */
+
+/* What is known to be good of f; nothing, if somebody has changed the inode
+ * since.  NULL: it has another size.  Valid as long as f. */
+struct verified *store_good(struct store_file *f);
+/* Can the kernel read all of it without the disk? */
+bool store_in_memory(const struct store_file *f);
 
 /* --- store-idle.c -------------------------------------------------------- */
 

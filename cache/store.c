@@ -23,6 +23,7 @@
 #include "common/xalloc.h"
 
 #define REC_FILE_MAX (1u << 30)
+#define LOOK_MAX (1u << 20)
 #define TOUCH_AGE 60 /* seconds; the order of eviction is no finer */
 
 /* --- the store ----------------------------------------------------------- */
@@ -44,6 +45,7 @@ store_new(const struct store_config *cfg, struct store **out, struct err *err)
 	s->free_min = cfg->free_min;
 	pthread_mutex_init(&s->setup_lock, NULL);
 	pthread_mutex_init(&s->spare_lock, NULL);
+	pthread_mutex_init(&s->retire_lock, NULL);
 	reclaim_init(s);
 	atomic_store(&s->next_name, (unsigned long long)timespec_ns(clock_wall()));
 	s->verified = verified_table_new();
@@ -92,6 +94,7 @@ store_free(struct store *s)
 	verified_table_free(s->verified);
 	pthread_mutex_destroy(&s->setup_lock);
 	pthread_mutex_destroy(&s->spare_lock);
+	pthread_mutex_destroy(&s->retire_lock);
 	free(s->dir);
 	free(s->instance);
 	free(s->id);
@@ -340,6 +343,9 @@ void
 store_file_free(struct store_file *f)
 {
 	verified_put(f->s->verified, f->good);
+	for (size_t i = 0; i < f->nretired; i++)
+		verified_put(f->s->verified, f->retired[i]);
+	free(f->retired);
 	/* The kernel may still have the description (passthrough). */
 	flock(f->fd, LOCK_UN);
 	close(f->fd);
@@ -389,9 +395,9 @@ block_len(const struct store_file *f, uint64_t block)
 	return left < STORE_BLOCK ? (size_t)left : STORE_BLOCK;
 }
 
-/* One whole block into p, compared with its sum. */
+/* One whole block into p, compared with its sum and noted in good. */
 static int
-read_block(struct store_file *f, uint64_t block, void *p)
+read_block(struct store_file *f, struct verified *good, uint64_t block, void *p)
 {
 	size_t n = block_len(f, block);
 	int r;
@@ -400,7 +406,7 @@ read_block(struct store_file *f, uint64_t block, void *p)
 	if (r == 0 && record_sum(p, n) != f->rec.sums[block])
 		r = -EBADMSG;
 	if (r == 0)
-		verified_add(f->good, block);
+		verified_add(good, block);
 	return r;
 }
 
@@ -408,6 +414,7 @@ int
 store_read(struct store_file *f, uint64_t off, void *p, size_t len, size_t *got)
 {
 	_cleanup_free_ char *whole = NULL;
+	struct verified *good;
 	uint64_t end, at;
 	int r = 0;
 
@@ -419,6 +426,9 @@ store_read(struct store_file *f, uint64_t off, void *p, size_t len, size_t *got)
 	}
 	if (len > f->rec.size - off)
 		len = (size_t)(f->rec.size - off);
+	good = store_good(f);
+	if (!good)
+		return spoil(f, -EBADMSG, "size");
 	end = off + len;
 	for (at = off; at < end && r == 0;) {
 		uint64_t block = at / STORE_BLOCK;
@@ -427,20 +437,20 @@ store_read(struct store_file *f, uint64_t off, void *p, size_t len, size_t *got)
 		uint64_t stop = start;
 
 		/* As far as all is known to be good, in one call. */
-		while (stop < end && verified_has(f->good, stop / STORE_BLOCK))
+		while (stop < end && verified_has(good, stop / STORE_BLOCK))
 			stop += STORE_BLOCK;
 		if (stop > start) {
 			stop = stop < end ? stop : end;
 			r = store_read_all(f->fd, to, (size_t)(stop - at), at);
 		} else if (at == start && end - at >= block_len(f, block)) {
 			stop = start + block_len(f, block);
-			r = read_block(f, block, to);
+			r = read_block(f, good, block, to);
 		} else {
 			if (!whole)
 				whole = xmalloc(STORE_BLOCK);
 			stop = start + block_len(f, block);
 			stop = stop < end ? stop : end;
-			r = read_block(f, block, whole);
+			r = read_block(f, good, block, whole);
 			if (r == 0)
 				memcpy(to, whole + (at - start),
 				       (size_t)(stop - at));
@@ -453,21 +463,36 @@ store_read(struct store_file *f, uint64_t off, void *p, size_t len, size_t *got)
 	return 0;
 }
 
+/* Before the kernel reads by itself: nobody would notice an error there, and it
+ * would come back with each open.  Of a large file the ends will do. */
+static bool
+is_worth_a_look(const struct store_file *f, uint64_t block)
+{
+	return f->rec.size <= LOOK_MAX || block == 0 ||
+	       block == f->rec.nblocks - 1;
+}
+
 int
 store_verify(struct store_file *f)
 {
 	_cleanup_free_ char *p = NULL;
+	struct verified *good;
+	bool look;
 
 	if (atomic_load(&f->bad))
 		return -EIO;
+	good = store_good(f);
+	if (!good)
+		return spoil(f, -EBADMSG, "size");
+	look = !store_in_memory(f);
 	for (uint64_t b = 0; b < f->rec.nblocks; b++) {
 		int r;
 
-		if (verified_has(f->good, b))
+		if (verified_has(good, b) && !(look && is_worth_a_look(f, b)))
 			continue;
 		if (!p)
 			p = xmalloc(STORE_BLOCK);
-		r = read_block(f, b, p);
+		r = read_block(f, good, b, p);
 		if (r < 0)
 			return spoil(f, r, "verify");
 	}
@@ -477,8 +502,10 @@ store_verify(struct store_file *f)
 bool
 store_is_verified(struct store_file *f)
 {
-	for (uint64_t b = 0; b < f->rec.nblocks; b++) {
-		if (!verified_has(f->good, b))
+	struct verified *good = store_good(f);
+
+	for (uint64_t b = 0; good && b < f->rec.nblocks; b++) {
+		if (!verified_has(good, b))
 			return false;
 	}
 	return !atomic_load(&f->bad);

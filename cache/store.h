@@ -93,6 +93,8 @@ int store_take(struct store_file *f, const char *path, const struct be_ver *ver,
 int store_private_new(struct store *s, int *fd, char **name);
 int store_private_open(struct store *s, const char *name, int *fd);
 void store_private_drop(struct store *s, const char *name);
+/* Reading or writing one failed: counted, and logged once. */
+void store_private_fault(struct store *s, bool write, int error);
 /* May `bytes` more be written for a writer?  -ENOSPC below the reserve, when
  * no clean content is left to drop for it.  Cheap enough for each write. */
 int store_private_room(struct store *s, uint64_t bytes);

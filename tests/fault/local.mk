@@ -1,6 +1,8 @@
-EXTRA_DIST += tests/fault/kill-storm.py tests/fault/power-loss.py
+EXTRA_DIST += tests/fault/disk-faults.py \
+	tests/fault/kill-storm.py tests/fault/power-loss.py
 
 shell_tests += \
+	tests/fault/disk-faults.sh \
 	tests/fault/ghost.sh \
 	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A clean file that is open and was verified: is it still what it was?  A
+ * change shows in its ctime; a disk that fails shows only in what is read from
+ * it again.
+ */
+#include <config.h>
+
+#include "cache/store-priv.h"
+
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/xalloc.h"
+
+/* Linux 6.5; neither the libc nor its headers need to know it. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+
+struct verified *
+store_good(struct store_file *f)
+{
+	struct verified *good = atomic_load(&f->good);
+	struct store *s = f->s;
+	struct stat st;
+
+	if (fstat(f->fd, &st) < 0 || verified_fits(good, &st))
+		return good;
+	if ((uint64_t)st.st_size != f->rec.size)
+		return NULL;
+	/* Another daemon has renamed or used it, or somebody has written to
+	 * it.  Other threads may be looking at the old one. */
+	pthread_mutex_lock(&s->retire_lock);
+	good = atomic_load(&f->good);
+	if (!verified_fits(good, &st)) {
+		f->retired = xrealloc(f->retired, f->nretired + 1,
+				      sizeof(*f->retired));
+		f->retired[f->nretired++] = good;
+		good = verified_get(s->verified, &st, f->rec.nblocks);
+		atomic_store(&f->good, good);
+	}
+	pthread_mutex_unlock(&s->retire_lock);
+	return good;
+}
+
+bool
+store_in_memory(const struct store_file *f)
+{
+	const struct {
+		uint64_t off, len;
+	} range = { 0, f->rec.size };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently;
+	} now;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	/* An older kernel does not tell; it does not read by itself either. */
+	if (syscall(SYS_cachestat, f->fd, &range, &now, 0) < 0)
+		return true;
+	return now.cached >= (f->rec.size + page - 1) / page;
+}
