@@ -225,12 +225,14 @@ check_store(struct mig *m, const struct mig_tree *t, struct err *err)
 
 	if (r == 0)
 		r = check_room(m, t, err);
-	if (r == 0)
+	/* When all is there already nothing needs to be tried. */
+	if (r == 0 && (t->known < t->files || mig_journal_is_new(m->journal))) {
 		r = sample(m, SAMPLE_SMALL, &small, err);
-	if (r == 0)
-		r = sample(m, SAMPLE_LARGE, &large, err);
-	if (r == 0)
-		say_time(m, t, small, large);
+		if (r == 0)
+			r = sample(m, SAMPLE_LARGE, &large, err);
+		if (r == 0)
+			say_time(m, t, small, large);
+	}
 	return r;
 }
 

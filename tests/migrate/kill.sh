@@ -9,9 +9,10 @@ need_mount
 need_program python3 setfattr setfacl
 
 src=$work/src
-n=${MIGRATE_FILES:-1000} kills=${MIGRATE_KILLS:-50}
+# MIGRATE_KILLS=50 MIGRATE_FILES=1000 is the long form.
+n=${MIGRATE_FILES:-300} kills=${MIGRATE_KILLS:-6} seed=${MIGRATE_SEED:-1}
 if quick; then
-	n=${MIGRATE_FILES:-200} kills=${MIGRATE_KILLS:-8}
+	n=${MIGRATE_FILES:-100} kills=${MIGRATE_KILLS:-4}
 fi
 
 # change ROUND: some files are written, replaced, renamed and removed.
@@ -49,11 +50,29 @@ copying()
 	grep -qs '^S share' "$work"/state/*/journal || not_running $pid
 }
 
+# What went through the proxy since then, but for what finds out what the store
+# can do.
+sent_nothing()
+{
+	grep -q PUT "$work/p.requests" || fail "the log has no PUT at all"
+	[ "$(wc -l <"$work/p.requests")" -gt "$before" ] ||
+		fail "nothing went through the proxy"
+	tail -n "+$((before + 1))" "$work/p.requests" |
+		grep -E '(PUT|POST|DELETE|COPY)' | grep -v sharedfs-probe \
+		>"$work/sent" || :
+	[ ! -s "$work/sent" ] || fail "it sent: $(head -n 3 "$work/sent")"
+}
+
 body()
 {
 	rm -rf "$src" "$work/state"
 	plain_tree "$src" "$n"
 	odd_tree "$src"
+	if [ "$store" = s3 ]; then
+		start_proxy p "${RGW_ENDPOINT#*://}"
+		OPTS=$(echo "$OPTS" |
+			sed "s|endpoint=$RGW_ENDPOINT|endpoint=http://127.0.0.1:$proxy_port|")
+	fi
 	rm "$src/socket" "$src/device" "$src"/na* "$src/setuid"
 	i=0
 	while [ $i -lt "$kills" ]; do
@@ -65,7 +84,7 @@ body()
 		# From the first moment on; every other time once it copies.
 		[ $((i % 2)) = 0 ] || wait_until 60 "the end of the preflight" \
 			copying
-		sleep "$(awk -v i=$i -v s=$$ 'BEGIN { srand(i * s);
+		sleep "$(awk -v i=$i -v s="$seed" 'BEGIN { srand(i * s);
 			print rand() / 2 }')"
 		kill -KILL $pid 2>/dev/null || :
 		wait $pid || :
@@ -78,9 +97,11 @@ body()
 	done
 	migrate "$src" --verify --report="$work/report.json"
 	ended "the last run" 0
+	[ "$store" != s3 ] || before=$(wc -l <"$work/p.requests")
 	migrate "$src" --report="$work/report.json"
 	ended "one more" 0
 	same "sent once more" "$(report files_sent)" 0
+	[ "$store" != s3 ] || sent_nothing
 
 	# What a killed probe of the store leaves.
 	[ "$store" != file ] || rm -rf "$store_dir"/.sharedfs-probe-*
