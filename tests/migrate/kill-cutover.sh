@@ -65,8 +65,7 @@ body()
 	OPTS=$OPTS,cache_dir=$work/cache-kc,log_file=$work/kc.log
 
 	points="mounted held exchanged carried"
-	! quick || points="held exchanged"
-	[ "$store" = file ] || points=exchanged
+	[ "$store" = file ] && ! quick || points=exchanged
 	for p in $points; do
 		killed_at cutover.$p --cutover
 		# Late bytes, that nobody has carried yet.
@@ -90,7 +89,9 @@ body()
 	ended "once more" 2
 	said "is a share already"
 	echo new >"$src/-n"
-	for p in frozen exchanged; do
+	points="frozen exchanged"
+	[ "$store" = file ] && ! quick || points=exchanged
+	for p in $points; do
 		cp -a "$src/-n" "$work/copy/-n"
 		killed_at undo.$p --undo
 		if [ $p = exchanged ]; then
