@@ -2,11 +2,15 @@ shell_tests += \
 	tests/migrate/bad-input.sh \
 	tests/migrate/bulk.sh \
 	tests/migrate/collide.sh \
+	tests/migrate/command.sh \
 	tests/migrate/kill.sh \
 	tests/migrate/kill-cutover.sh \
+	tests/migrate/large.sh \
 	tests/migrate/live.sh \
 	tests/migrate/throttle.sh \
 	tests/migrate/undo.sh \
 	$(NULL)
 EXTRA_DIST += tests/migrate/tree.sh tests/migrate/counter.py \
+	tests/migrate/manifest.py \
+	tests/migrate/until.py \
 	tests/migrate/writer.py
