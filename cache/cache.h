@@ -199,9 +199,14 @@ size_t cache_prefetch_attrs(struct cache_listing *l, struct cache_ctx *ctx,
 
 /* --- files --------------------------------------------------------------- */
 
-/* flags: of open(2).  A handle; close with cache_release.  -ELOOP, -EISDIR. */
+/* flags: of open(2).  A handle; close with cache_release.  -ELOOP, -EISDIR.
+ * *keep_pages: the kernel's are of that version; NULL: they may be of any. */
 int cache_open(struct cache *c, struct cache_ctx *ctx, const char *path,
 	       int flags, struct cfile **out, bool *keep_pages);
+/* A handle on `had`, an older version of cf's file, for a reader that has read
+ * some of it.  NULL: it is cf's, or no complete copy of it is here. */
+struct cfile *cache_open_older(struct cfile *cf, struct cache_ctx *ctx,
+			       const struct be_ver *had);
 /* O_CREAT: with O_EXCL one winner (P3); else opens what is there. */
 int cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 int flags, mode_t mode, struct cfile **out,
@@ -234,9 +239,10 @@ bool cache_same_file(const struct cfile *a, const struct cfile *b);
  * served beside it, and -ESTALE that the kernel has another file.
  */
 int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
-/* After cache_expose: while this is the same number, not 0, fd is the same
- * file with the same bytes, also after the last close and the next open. */
-uint64_t cache_exposed_file(struct cfile *cf);
+/* Is it complete, unchanged, and so small that the kernel's pages do as well as
+ * the file?  Nobody writes to it unseen as long as it is not exposed.  *ver, if
+ * not NULL: its version. */
+bool cache_is_small_clean(struct cfile *cf, struct be_ver *ver);
 /* fsync(): also what else of the file has not been sent. */
 int cache_fsync(struct cfile *cf, struct cache_ctx *ctx);
 /* The same of a name, for directories. */

@@ -268,6 +268,24 @@ content_strays_unlinked(struct cache *c, const char *path)
 }
 
 void
+content_failed(struct content *k)
+{
+	struct cache *c = k->c;
+
+	cache_lock(c);
+	content_detach_locked(k);
+	content_list_locked(k, &c->failed);
+	pthread_mutex_lock(&k->lock);
+	k->abandoned = true;
+	pthread_mutex_unlock(&k->lock);
+	cache_unlock(c);
+	atomic_fetch_add(&c->failed_files, 1);
+	log_error("cache",
+		  "\"%s\": %llu bytes are not in the store; kept on this node",
+		  k->path, (unsigned long long)k->attr.size);
+}
+
+void
 content_touch_locked(struct content *k)
 {
 	k->attr.mtime = k->attr.ctime = clock_wall();

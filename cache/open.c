@@ -461,9 +461,36 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 		return ret;
 	}
 	base = content_base(o.k);
-	*keep_pages = attr_pages(c, path, &base) || pending;
+	if (keep_pages)
+		*keep_pages = attr_pages(c, path, &base) || pending;
 	*out = handle_new(o.k, ctx, flags);
 	return 0;
+}
+
+struct cfile *
+cache_open_older(struct cfile *cf, struct cache_ctx *ctx,
+		 const struct be_ver *had)
+{
+	struct content *now = cf->k, *k;
+	_cleanup_free_ char *path = NULL;
+	struct store_file *f;
+	struct be_attr a;
+	bool same;
+
+	content_attr(now, &a);
+	pthread_mutex_lock(&now->lock);
+	same = be_ver_equal(&now->base, had);
+	path = xstrdup(now->path);
+	pthread_mutex_unlock(&now->lock);
+	f = same ? NULL : store_open(now->c->store, path, had);
+	if (!f)
+		return NULL;
+	a.ver = *had;
+	a.size = store_file_size(f);
+	/* In no table: nobody else opens it. */
+	k = content_of(now->c, path, &a);
+	k->clean = f;
+	return handle_new(k, ctx, cf->flags);
 }
 
 /* Nothing is asked: the kernel's lookup has just found no such name.  The
@@ -581,24 +608,6 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 	attr_pages(c, path, &base);
 	*out = handle_new(k, ctx, flags);
 	return 0;
-}
-
-void
-content_failed(struct content *k)
-{
-	struct cache *c = k->c;
-
-	cache_lock(c);
-	content_detach_locked(k);
-	content_list_locked(k, &c->failed);
-	pthread_mutex_lock(&k->lock);
-	k->abandoned = true;
-	pthread_mutex_unlock(&k->lock);
-	cache_unlock(c);
-	atomic_fetch_add(&c->failed_files, 1);
-	log_error("cache",
-		  "\"%s\": %llu bytes are not in the store; kept on this node",
-		  k->path, (unsigned long long)k->attr.size);
 }
 
 bool

@@ -60,7 +60,6 @@ struct store_file {
 	struct verified **retired;     /* … before; s->retire_lock */
 	size_t nretired;
 	atomic_bool bad;
-	uint64_t serial;
 	bool rec_beside; /* the record is a file, not an attribute */
 	bool taken;	 /* by store_take(): not under that name any more */
 	struct clean_name name;
@@ -82,7 +81,6 @@ struct store {
 	int64_t setup_failed_ns;
 
 	atomic_ullong next_name; /* of private files */
-	atomic_ullong serial;	 /* of the last clean file that was opened */
 	atomic_bool no_xattr;	 /* the disk has no room for them */
 
 	/* The disk's free bytes as last seen, less what we wrote since. */

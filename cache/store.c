@@ -306,7 +306,6 @@ store_open(struct store *s, const char *path, const struct be_ver *ver)
 	f->good = verified_get(s->verified, &st, rec.nblocks);
 	f->name = n;
 	f->rec_beside = beside;
-	f->serial = atomic_fetch_add(&s->serial, 1) + 1;
 	f->path = xstrdup(path);
 	f->ver = *ver;
 	touch(f, &st);
@@ -318,12 +317,6 @@ uint64_t
 store_file_size(const struct store_file *f)
 {
 	return f->rec.size;
-}
-
-uint64_t
-store_file_serial(const struct store_file *f)
-{
-	return f->serial;
 }
 
 int

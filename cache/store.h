@@ -59,9 +59,6 @@ struct store_file; /* an open clean file; content can't be evicted meanwhile
 struct store_file *store_open(struct store *s, const char *path,
 			      const struct be_ver *ver);
 uint64_t store_file_size(const struct store_file *f);
-/* Equal numbers: the same bytes through the same open description.  Never 0,
- * and never used again. */
-uint64_t store_file_serial(const struct store_file *f);
 int store_file_fd(const struct store_file *f); /* O_RDONLY; for passthrough and
 						* copies: call store_verify */
 /* Reads and verifies; -EIO: the content is bad and was dropped; read from the

@@ -176,6 +176,7 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 		.backing = backing,
 		.unique = r->unique,
 	};
+	struct be_ver had;
 	struct handle *h;
 	uint64_t lost;
 
@@ -183,6 +184,11 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 	if (cf) {
 		h->cf = steal_ptr(cf);
 		h->counted = r->counted;
+	}
+	if (cf && !backing && (flags & O_ACCMODE) == O_RDONLY &&
+	    cache_is_small_clean(h->cf, &had)) {
+		rec.had_len = had.len;
+		memcpy(rec.had, had.b, sizeof(rec.had));
 	}
 	if (backing)
 		snprintf(rec.stage, sizeof(rec.stage), "%" PRIx64,
@@ -204,6 +210,29 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 	return 0;
 }
 
+/* The kernel has pages of what it read a worker ago, and no later version goes
+ * with them.  Without a copy of that one it goes on with what is there: it may
+ * be our own writer's. */
+static void
+go_on_with(struct fs *fs, const struct table_handle *rec, struct cache_ctx *ctx,
+	   struct cfile **cf)
+{
+	struct cfile *older = NULL;
+	struct handle *unused;
+	struct be_ver had;
+
+	be_ver_set(&had, rec->had, rec->had_len);
+	if (be_ver_known(&had))
+		older = cache_open_older(*cf, ctx, &had);
+	if (!older)
+		return;
+	/* Closed in a pool: that may wait. */
+	unused = handle_alloc(fs, rec->node, rec->flags, rec->uid, rec->gid);
+	unused->cf = *cf;
+	handle_put(unused);
+	*cf = older;
+}
+
 /* A worker ago the kernel got this number. */
 static int
 handle_again(struct request *r, uint64_t fh)
@@ -214,7 +243,6 @@ handle_again(struct request *r, uint64_t fh)
 	struct cache_ctx ctx = r->ctx;
 	struct table_handle rec;
 	struct handle *h;
-	bool keep_pages;
 	int rc;
 
 	rc = table_handle_get(fs->table, fh, &rec);
@@ -230,10 +258,10 @@ handle_again(struct request *r, uint64_t fh)
 			return rc;
 		ctx.be.uid = rec.uid;
 		ctx.be.gid = rec.gid;
-		rc = cache_open(fs->cache, &ctx, at.path, rec.flags, &cf,
-				&keep_pages);
+		rc = cache_open(fs->cache, &ctx, at.path, rec.flags, &cf, NULL);
 		if (rc < 0)
 			return rc == -ENOENT ? -ESTALE : rc;
+		go_on_with(fs, &rec, &ctx, &cf);
 	}
 	h = handle_alloc(fs, rec.node, rec.flags, rec.uid, rec.gid);
 	h->fh = fh;

@@ -9,20 +9,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uthash.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "fs/abi.h"
-
-/* Ids of small files stay for the next open: making one and closing it costs
- * as much as all else that an open does. */
-#define IDLE_MAX 256
-#define IDLE_AGE (10 * NSEC_PER_SEC)
 
 /* OPEN's and CREATE's replies; both are small. */
 #define REPLY_MAX 512
@@ -35,22 +28,15 @@ struct node {
 	bool old;      /* of a worker ago: the id may mean another file than
 			* the one that an open gets now */
 	uint64_t ino;  /* of the file that the id means; 0: not known */
-	uint64_t file; /* cache_exposed_file(); 0: not to be kept */
-	uint64_t record; /* of the id in the table; 0: none */
-	int64_t idle_ns; /* users 0: since when */
-	TAILQ_ENTRY(node) idle;
 	UT_hash_handle hh;
 };
-TAILQ_HEAD(node_list, node);
 
 struct passthrough {
 	int fd;
 	_Atomic(const char *) off; /* why not; NULL: on */
 	pthread_mutex_t lock; /* protects the nodes */
 	pthread_cond_t cond;  /* a decision was made */
-	struct node *nodes;   /* those with an open handle, or idle */
-	struct node_list idle; /* with an id and no handle; longest first */
-	unsigned nidle;
+	struct node *nodes;   /* those with an open handle */
 };
 
 /* Set and taken within one reply, in one thread. */
@@ -64,7 +50,6 @@ passthrough_new(struct fs *fs, int fuse_fd, const void *init, size_t n)
 	p->fd = fuse_fd;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
-	TAILQ_INIT(&p->idle);
 	if (strcmp(fs->opt->passthrough, "off") == 0)
 		p->off = "off: by option";
 	else if (!abi_can_passthrough(init, n))
@@ -134,71 +119,14 @@ node_locked(struct passthrough *p, uint64_t number, bool make)
 }
 
 static void
-close_id_locked(struct fs *fs, struct node *n)
+leave_locked(struct passthrough *p, struct node *n)
 {
-	if (n->id)
-		abi_backing_close(fs->passthrough->fd, n->id);
-	if (n->record)
-		table_handle_del(fs->table, n->record);
-	n->id = 0;
-	n->file = n->record = 0;
-}
-
-static void
-drop_locked(struct fs *fs, struct node *n)
-{
-	close_id_locked(fs, n);
-	HASH_DEL(fs->passthrough->nodes, n);
-	free(n);
-}
-
-static void
-unlist_locked(struct passthrough *p, struct node *n)
-{
-	TAILQ_REMOVE(&p->idle, n, idle);
-	p->nidle--;
-	n->idle_ns = 0;
-}
-
-static void
-leave_locked(struct fs *fs, struct node *n)
-{
-	struct passthrough *p = fs->passthrough;
-	struct node *first;
-	int64_t now;
-
 	if (--n->users)
 		return;
-	if (!n->id || !n->file || n->old) {
-		drop_locked(fs, n);
-		return;
-	}
-	n->idle_ns = now = clock_mono_ns();
-	TAILQ_INSERT_TAIL(&p->idle, n, idle);
-	p->nidle++;
-	while ((first = TAILQ_FIRST(&p->idle)) &&
-	       (p->nidle > IDLE_MAX || now - first->idle_ns > IDLE_AGE)) {
-		unlist_locked(p, first);
-		drop_locked(fs, first);
-	}
-}
-
-/* A next worker must know an id that may outlive the node's handles. */
-static void
-keep_id_locked(struct fs *fs, struct node *n, int32_t id, uint64_t file)
-{
-	const struct table_handle rec = {
-		.kind = TABLE_BACKING,
-		.backing = id,
-	};
-
-	n->id = id;
-	n->file = file;
-	if (file) {
-		n->record = table_handle_add(fs->table, &rec);
-		if (!n->record)
-			n->file = 0;
-	}
+	if (n->id)
+		abi_backing_close(p->fd, n->id);
+	HASH_DEL(p->nodes, n);
+	free(n);
 }
 
 /* Must it be served by us, whatever the others are? */
@@ -217,27 +145,27 @@ inode_of(int fd)
 }
 
 /* The first handle of a node decides how all are served until the last one is
- * gone.  kept: the id that the node had, of *file and *ino.  Returns the id, and
- * what it is of, 0 for cached, or -EAGAIN. */
+ * gone.  Returns a backing id and which file it is of, 0 for cached, or
+ * -EAGAIN. */
 static int
 decide(struct request *r, struct cfile *cf, const struct fuse_file_info *fi,
-       int32_t kept, uint64_t *file, uint64_t *ino)
+       uint64_t *ino)
 {
-	const uint64_t kept_file = *file;
 	struct passthrough *p = r->fs->passthrough;
 	int fd, ret;
 
 	if (p->off || must_serve(fi))
+		return 0;
+	/* The kernel forgets the attributes with each read of a backing file,
+	 * and its next fstat() is a request.  The pages of a small file are as
+	 * fast, and they need no id. */
+	if ((fi->flags & O_ACCMODE) == O_RDONLY && cache_is_small_clean(cf, NULL))
 		return 0;
 	ret = cache_expose(cf, &r->ctx, false, &fd);
 	if (ret == -EAGAIN)
 		return ret;
 	if (ret < 0)
 		return 0;
-	*file = (fi->flags & O_ACCMODE) == O_RDONLY ? cache_exposed_file(cf) :
-						      0;
-	if (kept && *file && *file == kept_file)
-		return kept; /* and *ino */
 	*ino = inode_of(fd);
 	ret = abi_backing_open(p->fd, fd);
 	if (ret < 0) {
@@ -284,8 +212,7 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 {
 	struct passthrough *p = r->fs->passthrough;
 	struct node *n;
-	uint64_t file, ino = 0;
-	int32_t kept;
+	uint64_t ino = 0;
 	int ret = 0;
 
 	*id = 0;
@@ -304,23 +231,13 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 	}
 	n->deciding = n->users++ == 0;
 	if (n->deciding) {
-		if (n->idle_ns)
-			unlist_locked(p, n);
-		kept = n->id;
-		file = n->file;
-		ino = n->ino;
 		pthread_mutex_unlock(&p->lock);
-		ret = decide(r, cf, fi, kept, &file, &ino);
+		ret = decide(r, cf, fi, &ino);
 		pthread_mutex_lock(&p->lock);
 		n->deciding = false;
-		if (ret >= 0 && ret != kept) {
-			close_id_locked(r->fs, n);
-			if (ret > 0)
-				keep_id_locked(r->fs, n, ret, file);
-		}
 		if (ret > 0) {
 			n->ino = ino;
-			*id = ret;
+			*id = n->id = ret;
 		}
 		pthread_cond_broadcast(&p->cond);
 	} else if (n->id && n->old) {
@@ -339,7 +256,7 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 		pthread_mutex_lock(&p->lock);
 	}
 	if (ret < 0)
-		leave_locked(r->fs, n);
+		leave_locked(p, n);
 	pthread_mutex_unlock(&p->lock);
 	return ret < 0 ? ret : 0;
 }
@@ -372,7 +289,7 @@ passthrough_end(struct fs *fs, uint64_t number)
 	pthread_mutex_lock(&p->lock);
 	n = node_locked(p, number, false);
 	if (n)
-		leave_locked(fs, n);
+		leave_locked(p, n);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -394,55 +311,10 @@ restore(void *arg, uint64_t fh, const struct table_handle *h)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Ids of a worker ago that may have no handle any more. */
-struct ids {
-	struct {
-		uint64_t record;
-		int32_t id;
-	} *v;
-	size_t n;
-};
-
-static void
-collect(void *arg, uint64_t fh, const struct table_handle *h)
-{
-	struct ids *ids = arg;
-
-	if (h->kind != TABLE_BACKING)
-		return;
-	ids->v = xrealloc(ids->v, ids->n + 1, sizeof(*ids->v));
-	ids->v[ids->n].record = fh;
-	ids->v[ids->n++].id = h->backing;
-}
-
-static bool
-has_handle(struct passthrough *p, int32_t id)
-{
-	struct node *n, *tmp;
-
-	HASH_ITER(hh, p->nodes, n, tmp)
-	{
-		if (n->id == id)
-			return true;
-	}
-	return false;
-}
-
 void
 passthrough_restore(struct fs *fs)
 {
-	struct passthrough *p = fs->passthrough;
-	struct ids ids = { 0 };
-
 	table_handles(fs->table, restore, fs);
-	table_handles(fs->table, collect, &ids);
-	for (size_t i = 0; i < ids.n; i++) {
-		/* Else it goes with the last handle of its node. */
-		if (!has_handle(p, ids.v[i].id))
-			abi_backing_close(p->fd, ids.v[i].id);
-		table_handle_del(fs->table, ids.v[i].record);
-	}
-	free(ids.v);
 }
 
 void

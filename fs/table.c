@@ -134,8 +134,7 @@ handles_attach(struct table *t, struct err *err)
 			continue;
 		}
 		if (r->used != 1 || r->which > 1 ||
-		    (r->kind != TABLE_FILE && r->kind != TABLE_DIR &&
-		     r->kind != TABLE_BACKING) ||
+		    (r->kind != TABLE_FILE && r->kind != TABLE_DIR) ||
 		    !memchr(r->stage[r->which], 0, sizeof(r->stage[0])))
 			return err_set(err, -EINVAL, "handle %u is damaged", i);
 	}
@@ -287,6 +286,8 @@ table_handle_add(struct table *t, const struct table_handle *h)
 	r->gid = h->gid;
 	r->backing = h->backing;
 	r->unique = h->unique;
+	r->had_len = h->had_len;
+	memcpy(r->had, h->had, sizeof(r->had));
 	r->which = 0;
 	stage_put(r->stage[0], h->stage);
 	fh = table_id(slot, r->gen);
@@ -306,6 +307,8 @@ hrec_read(const struct hrec *r, struct table_handle *out)
 	out->gid = r->gid;
 	out->backing = r->backing;
 	out->unique = r->unique;
+	out->had_len = r->had_len;
+	memcpy(out->had, r->had, sizeof(out->had));
 	memcpy(out->stage, r->stage[r->which], sizeof(out->stage));
 }
 

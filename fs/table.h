@@ -57,9 +57,7 @@ size_t table_nodes(struct table *t);
 
 /* --- handles: what fi->fh is -------------------------------------------- */
 
-/* TABLE_BACKING: no handle of the kernel, but a backing id (of no node) that is
- * to be closed by the next worker if no handle has it. */
-enum table_kind { TABLE_FILE = 1, TABLE_DIR = 2, TABLE_BACKING = 3 };
+enum table_kind { TABLE_FILE = 1, TABLE_DIR = 2 };
 struct table_handle {
 	uint64_t node;
 	enum table_kind kind;
@@ -69,6 +67,8 @@ struct table_handle {
 	int32_t backing; /* id of the connection (passthrough.h), 0 = none */
 	char stage[64]; /* passthrough_inode() in hexadecimal; "": none */
 	uint64_t unique; /* of the request that made it */
+	uint8_t had_len; /* the version that a reader of pages opened; 0: none */
+	char had[95];
 };
 uint64_t table_handle_add(struct table *t, const struct table_handle *h);
 int table_handle_get(struct table *t, uint64_t fh, struct table_handle *out);
