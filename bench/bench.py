@@ -91,6 +91,8 @@ class Bench:
                 os.makedirs("%s/%d" % (fs.dir, i), exist_ok=True)
             for i in range(FILES):
                 shutil.copyfile(self.work + "/small", "%s/f-%d" % (fs.dir, i))
+        if "local" in self.args.only:
+            self.read_file(self.plain) # the floor shows what is there now
         self.floor = Floor(self, self.plain)
         self.floor.mount()
         self.all.append(self.floor)
@@ -250,7 +252,8 @@ class Bench:
                     self.peers)
         self.rounds(self.stats, [self.plain, self.floor, self.default,
                                  self.nocto] + self.peers)
-        self.rounds(self.reads, [self.plain, self.default] + self.peers)
+        self.rounds(self.reads, [self.plain, self.floor, self.default] +
+                    self.peers)
         self.rounds(self.writes, [self.plain, self.default] + self.peers)
         for fs in self.all:
             if fs is not self.floor and os.path.exists(fs.dir + "/large"):

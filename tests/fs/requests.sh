@@ -23,6 +23,13 @@ if op == "twice":
     os.fsync(fd)
     os.close(os.dup(fd))
     os.close(fd)
+if op == "shell":
+    # echo >new: the descriptor is moved to 1, the first one closed, then written.
+    first = os.open(p, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    fd = os.dup(first)
+    os.close(first)
+    os.write(fd, b"abc")
+    os.close(fd)
 if op == "attributes":
     # As cp -a does it.
     fd = put(os.O_CREAT | os.O_EXCL)
@@ -109,6 +116,7 @@ body()
 	costs exclusive d/g "LIST 1 PUT 2"
 	costs twice d/h "LIST 1 PUT 1"
 	costs attributes d/i "LIST 1 PUT 2"
+	costs shell d/j "LIST 1 PUT 2"
 	costs overwrite d/f "PUT 1"
 	costs append d/f "GET 1 PUT 1"
 	costs stat d/f ""
