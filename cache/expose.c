@@ -289,7 +289,9 @@ expose_read(struct content *k, struct cache_ctx *ctx, int *fd)
 	int ret = -EOPNOTSUPP;
 
 	pthread_mutex_lock(&k->lock);
-	if (k->exposed_other || k->attr.size == 0) {
+	/* (Of an empty file there is nothing to give, unless the kernel has it
+	 * for a writer: then it must know it as one file.) */
+	if (k->exposed_other || (k->attr.size == 0 && !k->exposed_rw)) {
 		;
 	} else if (k->fd >= 0) {
 		if (k->private_name && content_local_locked(k, 0, EVERYTHING)) {

@@ -51,6 +51,17 @@ for i in range(4):
     with open(old, 'rb') as f:
         got = f.read()
     assert got == want, (i, len(got), len(want))
+# A reader that comes after the kill has the same file as the writer before it.
+for data in b'', b'there':
+    path = d + '/reader%d' % len(data)
+    w = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    os.write(w, data)
+    kill_worker()
+    r = os.open(path, os.O_RDONLY)
+    os.write(w, b'more')
+    assert os.pread(r, 100, 0) == data + b'more', os.pread(r, 100, 0)
+    os.close(w)
+    os.close(r)
 EOF
 	# What the store has, through a second node that has nothing cached.
 	mount_node "$store-2" "$SOURCE" "$E"
