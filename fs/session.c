@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -163,6 +164,27 @@ collect_left(struct session *s)
 	log_info("fuse", "%u requests are taken over", s->nleft);
 }
 
+/*
+ * A request that the kernel can't copy because this thread is being killed, and
+ * would have to fault a page in, ends with EIO for the program.  So the buffer,
+ * which is the thread's own for ever, has its pages before the first read.
+ */
+static void
+populate(void *buf, size_t len)
+{
+	static _Thread_local void *ready;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)buf & ~(page - 1);
+	uintptr_t to = ((uintptr_t)buf + len + page - 1) & ~(page - 1);
+
+	if (ready == buf)
+		return;
+	ready = buf;
+	/* Linux 5.14; before that it is as it was. */
+	if (madvise((void *)from, to - from, MADV_POPULATE_WRITE) < 0)
+		log_debug("fuse", "populate a buffer: %m");
+}
+
 /* session_leave() ends the wait with a signal, and nothing else. */
 static ssize_t
 read_request(struct session *s, int fd, void *buf, size_t len)
@@ -171,6 +193,7 @@ read_request(struct session *s, int fd, void *buf, size_t len)
 	ssize_t n;
 	int e;
 
+	populate(buf, len);
 	sigemptyset(&set);
 	sigaddset(&set, LEAVE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
