@@ -7,11 +7,9 @@
  * That it is so can only be known of a lookup that was not followed by another
  * reply which lets the kernel walk to the name by itself.  So the lookup that
  * asked is answered with an entry that is valid for this walk only; it is
- * remembered with its thread and the version; each other lookup of the name
- * takes that back; and the OPEN of the same thread uses it up.
- *
- * (Two replies for one name that overtake each other on the way into the kernel
- * by more than a round trip to the store could still deceive it.)
+ * remembered with its thread and the version, unless another reply with an entry
+ * of that name is on its way; each such reply takes it back when it is begun;
+ * and the OPEN of the same thread uses it up.
  */
 #include <config.h>
 
@@ -28,8 +26,12 @@
 struct asked {
 	struct asked_slot {
 		uint64_t path, ver;
-		int32_t walker; /* 0: empty */
+		uint64_t listings; /* as below, then */
+		unsigned walks;	   /* replies under way */
+		int32_t walker;	   /* 0: empty */
 	} slot[SLOTS];
+	uint64_t listings; /* that have begun: each may hold any name */
+	unsigned listing;  /* … and not ended */
 };
 
 void
@@ -50,27 +52,63 @@ hash(const char *path)
 	return XXH3_64bits(path, strlen(path));
 }
 
+static struct asked_slot *
+slot_of(struct cache *c, uint64_t h)
+{
+	return &c->asked->slot[h % SLOTS];
+}
+
+void
+cache_entry_begin(struct cache *c, const char *path)
+{
+	struct asked_slot *s = slot_of(c, hash(path));
+
+	cache_lock(c);
+	s->walks++;
+	s->walker = 0;
+	cache_unlock(c);
+}
+
+void
+cache_entry_end(struct cache *c, const char *path)
+{
+	struct asked_slot *s = slot_of(c, hash(path));
+
+	cache_lock(c);
+	s->walks--;
+	cache_unlock(c);
+}
+
+void
+cache_entries_begin(struct cache *c)
+{
+	cache_lock(c);
+	c->asked->listings++;
+	c->asked->listing++;
+	cache_unlock(c);
+}
+
+void
+cache_entries_end(struct cache *c)
+{
+	cache_lock(c);
+	c->asked->listing--;
+	cache_unlock(c);
+}
+
 void
 asked_put_locked(struct cache *c, const char *path, int32_t walker,
 		 const struct be_ver *ver)
 {
 	uint64_t h = hash(path);
+	struct asked_slot *s = slot_of(c, h);
 
-	c->asked->slot[h % SLOTS] = (struct asked_slot){
-		.path = h,
-		.ver = XXH3_64bits(ver->b, ver->len),
-		.walker = walker,
-	};
-}
-
-void
-asked_drop_locked(struct cache *c, const char *path)
-{
-	uint64_t h = hash(path);
-	struct asked_slot *s = &c->asked->slot[h % SLOTS];
-
-	if (s->path == h)
-		s->walker = 0;
+	if (s->walks > 1 || c->asked->listing)
+		return;
+	s->path = h;
+	s->ver = XXH3_64bits(ver->b, ver->len);
+	s->listings = c->asked->listings;
+	s->walker = walker;
 }
 
 bool
@@ -78,9 +116,10 @@ asked_take_locked(struct cache *c, const char *path, int32_t walker,
 		  const struct be_ver *ver)
 {
 	uint64_t h = hash(path);
-	struct asked_slot *s = &c->asked->slot[h % SLOTS];
+	struct asked_slot *s = slot_of(c, h);
 	bool yes = walker && s->walker == walker && s->path == h && ver->len &&
-		   s->ver == XXH3_64bits(ver->b, ver->len);
+		   s->ver == XXH3_64bits(ver->b, ver->len) &&
+		   s->listings == c->asked->listings;
 
 	if (s->path == h)
 		s->walker = 0;

@@ -328,7 +328,6 @@ void asked_init(struct cache *c);
 void asked_release(struct cache *c);
 void asked_put_locked(struct cache *c, const char *path, int32_t walker,
 		      const struct be_ver *ver);
-void asked_drop_locked(struct cache *c, const char *path);
 bool asked_take_locked(struct cache *c, const char *path, int32_t walker,
 		       const struct be_ver *ver);
 

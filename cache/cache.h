@@ -143,6 +143,16 @@ struct cache_life {
 };
 int cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 struct be_attr *out, struct cache_life *life);
+/*
+ * From before cache_lookup() until its answer is with the kernel, if the answer
+ * may tell the kernel to believe the entry: of a LOOKUP, and of a listing with
+ * attributes.  In between another lookup is not remembered for the open() that
+ * it is part of (asked.c).
+ */
+void cache_entry_begin(struct cache *c, const char *path);
+void cache_entry_end(struct cache *c, const char *path);
+void cache_entries_begin(struct cache *c);
+void cache_entries_end(struct cache *c);
 /* cf: an open file of that path, or NULL.  An unlinked cf is answered. */
 int cache_getattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 		  struct cfile *cf, struct be_attr *out,

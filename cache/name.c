@@ -81,14 +81,12 @@ cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
 		return ret;
 	if (ret == 0)
 		once = for_open(c, ctx, path, out);
-	if (once)
+	if (once) {
 		life->entry_ns = 0;
-	cache_lock(c);
-	if (once)
+		cache_lock(c);
 		asked_put_locked(c, path, ctx->walker, &out->ver);
-	else
-		asked_drop_locked(c, path);
-	cache_unlock(c);
+		cache_unlock(c);
+	}
 	return ret;
 }
 

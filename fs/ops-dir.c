@@ -375,11 +375,18 @@ op_readdir(struct request *r)
 	a.snap = snap;
 	a.buf = buf;
 	a.cap = r->len;
-	rc = r->type == REQUEST_readdirplus ? fill_plus(&a) : fill(&a);
-	if (rc < 0)
+	if (r->type != REQUEST_readdirplus) {
+		rc = fill(&a);
+		if (rc == 0)
+			reply_buf(r, a.buf, a.len);
 		return rc;
-	reply_buf(r, a.buf, a.len);
-	return 0;
+	}
+	cache_entries_begin(r->fs->cache);
+	rc = fill_plus(&a);
+	if (rc == 0)
+		reply_buf(r, a.buf, a.len);
+	cache_entries_end(r->fs->cache);
+	return rc;
 }
 
 void

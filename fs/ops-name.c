@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/fault.h"
+#include "common/xalloc.h"
 #include "fs/fs.h"
 #include "fs/gate.h"
 #include "fs/inode.h"
@@ -48,19 +49,15 @@ made(struct request *r, uint64_t parent, const char *name, const char *path,
 }
 
 static int
-op_lookup(struct request *r)
+look(struct request *r, struct pass *at)
 {
-	_cleanup_pass_ struct pass at = PASS_INIT;
 	struct cache_life life;
 	struct be_attr a;
 	int rc;
 
-	rc = look_child(r, r->node, r->name, &at);
-	if (rc < 0)
-		return rc;
-	rc = cache_lookup(r->fs->cache, &r->ctx, at.path, &a, &life);
+	rc = cache_lookup(r->fs->cache, &r->ctx, at->path, &a, &life);
 	if (rc == -ENOENT && r->fs->negative_timeout > 0) {
-		pass_put(&at);
+		pass_put(at);
 		if (r->disturbed && !r->insist)
 			return rc;
 		reply_no_entry(r, life.entry_ns);
@@ -68,7 +65,24 @@ op_lookup(struct request *r)
 	}
 	if (rc < 0)
 		return rc;
-	return found(r, r->node, r->name, at.path, &a, life);
+	return found(r, r->node, r->name, at->path, &a, life);
+}
+
+static int
+op_lookup(struct request *r)
+{
+	_cleanup_pass_ struct pass at = PASS_INIT;
+	_cleanup_free_ char *path = NULL;
+	int rc;
+
+	rc = look_child(r, r->node, r->name, &at);
+	if (rc < 0)
+		return rc;
+	path = xstrdup(at.path);
+	cache_entry_begin(r->fs->cache, path);
+	rc = look(r, &at);
+	cache_entry_end(r->fs->cache, path);
+	return rc;
 }
 
 void

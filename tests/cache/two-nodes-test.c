@@ -85,42 +85,67 @@ handles_keep_version(bool in_place)
 	pair_stop(&p);
 }
 
+/* How long the kernel may believe the entry. */
+static int64_t
+look_for_open(struct node *n, int32_t walker)
+{
+	struct cache_life life;
+	struct be_attr attr;
+
+	n->ctx.walker = walker;
+	cache_entry_begin(n->c, "f");
+	assert_int_equal(cache_lookup(n->c, &n->ctx, "f", &attr, &life), 0);
+	cache_entry_end(n->c, "f");
+	return life.entry_ns;
+}
+
 /* [P2.1], [Q.6]: what the lookup of an open() has asked is not asked again, and is
  * good for that open() only. */
 static void
 lookup_asks_for_open(bool in_place)
 {
 	struct cache_config cfg = { .cto = true };
-	struct cache_life life;
-	struct be_attr attr;
 	struct pair p;
 
 	pair_start(&p, in_place, &cfg);
 	node_put(&p.a, "f", "1");
-	p.b.ctx.walker = 7;
 	/* It was not open here: nothing of it is here. */
-	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	look_for_open(&p.b, 7);
 	node_is(&p.b, "f", "1");
-	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
-	assert_int_equal(life.entry_ns, 0);
+	assert_int_equal(look_for_open(&p.b, 7), 0);
 	/* After that open() began. */
 	node_put(&p.a, "f", "2");
 	node_is(&p.b, "f", in_place ? "2" : "1");
 	node_is(&p.b, "f", "2");
 	/* By another thread. */
-	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	look_for_open(&p.b, 7);
 	node_put(&p.a, "f", "3");
 	p.b.ctx.walker = 8;
 	node_is(&p.b, "f", "3");
-	/* Another reply, after which the kernel may believe the entry. */
-	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
-	p.b.ctx.walker = 0;
-	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
-	p.b.ctx.walker = 8;
+	/* Another reply, after which the kernel may believe the entry: begun
+	 * later, begun before and on its way, a listing's of either kind. */
+	look_for_open(&p.b, 8);
+	cache_entry_begin(p.b.c, "f");
+	cache_entry_end(p.b.c, "f");
 	node_put(&p.a, "f", "4");
 	node_is(&p.b, "f", "4");
+	cache_entry_begin(p.b.c, "f");
+	look_for_open(&p.b, 8);
+	cache_entry_end(p.b.c, "f");
+	node_put(&p.a, "f", "4a");
+	node_is(&p.b, "f", "4a");
+	look_for_open(&p.b, 8);
+	cache_entries_begin(p.b.c);
+	cache_entries_end(p.b.c);
+	node_put(&p.a, "f", "4b");
+	node_is(&p.b, "f", "4b");
+	cache_entries_begin(p.b.c);
+	look_for_open(&p.b, 8);
+	cache_entries_end(p.b.c);
+	node_put(&p.a, "f", "4c");
+	node_is(&p.b, "f", "4c");
 	/* Another version came here meanwhile. */
-	assert_int_equal(cache_lookup(p.b.c, &p.b.ctx, "f", &attr, &life), 0);
+	look_for_open(&p.b, 8);
 	node_put(&p.b, "f", "5");
 	node_put(&p.a, "f", "6");
 	node_is(&p.b, "f", "6");
