@@ -395,10 +395,16 @@ open_truncated(struct cache *c, struct cache_ctx *ctx, const char *path,
 		return ret;
 	pthread_mutex_lock(&o->k->lock);
 	if (o->k->in_store) {
+		/* It was empty before: nothing was cut, nor journaled. */
+		bool first = !content_unsent_locked(o->k);
+
 		o->k->truncated = true;
 		o->k->clean_end = 0;
 		o->k->attr_dirty |= BE_SET_MTIME_SOFT;
 		content_touch_locked(o->k);
+		if (first)
+			content_journal_locked(o->k, JOURNAL_OPEN, NULL, 0,
+					       NULL);
 	}
 	pthread_mutex_unlock(&o->k->lock);
 	return 0;

@@ -18,9 +18,14 @@ import json, os, subprocess, sys
 
 prog, d = sys.argv[1:]
 
+# Not by a child process later on: what it inherits is closed, which sends it.
+out = subprocess.check_output([prog, 'status', '--json', d])
+supervisor = json.loads(out)['supervisor_pid']
+
 def kill_worker():
-    out = subprocess.check_output([prog, 'status', '--json', d])
-    os.kill(json.loads(out)['worker_pid'], 9)
+    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
+        for pid in f.read().split():
+            os.kill(int(pid), 9)
 
 old = d + '/old'
 with open(old, 'wb') as f:
@@ -63,6 +68,30 @@ for data in b'', b'there':
     os.close(w)
     os.close(r)
 EOF
+	# Every write through the daemon; of what was empty nothing is cut.
+	F=$work/$store-3
+	mount_node "$store-3" "$SOURCE" "$F" "$OPTS,passthrough=off"
+	python3 - "$builddir/sharedfs" "$F" <<'EOF' || fail "see above"
+import json, os, subprocess, sys
+
+prog, d = sys.argv[1:]
+out = subprocess.check_output([prog, 'status', '--json', d])
+supervisor = json.loads(out)['supervisor_pid']
+for old in b'', b'old':
+    path = d + '/again%d' % len(old)
+    with open(path, 'wb') as f:
+        f.write(old)
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, b'before ')
+    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
+        for pid in f.read().split():
+            os.kill(int(pid), 9)
+    os.write(fd, b'after')
+    os.close(fd)
+    with open(path, 'rb') as f:
+        got = f.read()
+    assert got == b'before after', (path, got)
+EOF
 	# What the store has, through a second node that has nothing cached.
 	mount_node "$store-2" "$SOURCE" "$E"
 	for f in old new0 new1 new2 new3; do
@@ -70,5 +99,6 @@ EOF
 	done
 	same pending "$(status_field "$D" pending_files)" 0
 	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
+	nodes_pids="$nodes_pids $(status_field "$F" worker_pid)"
 }
 each_store body
