@@ -29,6 +29,7 @@ libfs_a_SOURCES = \
 	fs/link.c fs/link.h \
 	fs/logging.c fs/logging.h \
 	fs/mount.c fs/mount.h \
+	fs/linger.c fs/linger.h \
 	fs/notify.c \
 	fs/ops.c fs/ops.h fs/ops.def \
 	fs/ops-attr.c \

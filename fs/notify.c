@@ -21,6 +21,8 @@
 #include "common/path.h"
 #include "common/xalloc.h"
 #include "fs/fs.h"
+#include "fs/linger.h"
+#include "fs/session.h"
 
 /* The kernel may hold the thread back while a page is being read, and that may
  * be for us to answer. */
@@ -87,8 +89,9 @@ static void *
 notify_thread(void *arg)
 {
 	struct notify *n = arg;
+	bool alone = false;
 
-	pthread_setname_np(pthread_self(), "notify");
+	pthread_setname_np(pthread_self(), LINGER_THREAD);
 	pthread_mutex_lock(&n->lock);
 	while (!n->stopping) {
 		struct change *c = STAILQ_FIRST(&n->queue);
@@ -100,6 +103,9 @@ notify_thread(void *arg)
 		STAILQ_REMOVE_HEAD(&n->queue, link);
 		n->now = c;
 		pthread_mutex_unlock(&n->lock);
+		if (!alone)
+			linger_keep_only(session_fd(n->fs->session));
+		alone = true;
 		tell(n->fs, c);
 		pthread_mutex_lock(&n->lock);
 		n->now = NULL;

@@ -29,6 +29,7 @@
 #include "fs/guard.h"
 #include "fs/kmount.h"
 #include "fs/link.h"
+#include "fs/linger.h"
 #include "fs/logging.h"
 #include "fs/options-priv.h"
 #include "fs/places.h"
@@ -84,6 +85,7 @@ struct supervisor {
 	bool hung;
 	bool adopted; /* by a new supervisor: it is not our child */
 	int done_code; /* what it says it ends with; -1: nothing */
+	pid_t lingers[4]; /* killed, and not reaped yet (linger.h); 0: none */
 	bool stopping; /* somebody wants the end */
 	bool failed;   /* something was left unsent, or it never came up */
 	bool done;
@@ -666,6 +668,8 @@ wait_ms(const struct supervisor *s)
 		left = LOOK_AFTER;
 	if (s->pid && s->served && beat_every(s) && beat_every(s) < left)
 		left = beat_every(s);
+	if (s->pid && s->live && left > LOOK_AFTER)
+		left = LOOK_AFTER;
 	if (s->watchdog && s->watchdog_at - now < left)
 		left = s->watchdog_at - now;
 	if (left == INT64_MAX)
@@ -683,6 +687,32 @@ feed_watchdog(struct supervisor *s)
 	s->watchdog_at = clock_mono_ns() + s->watchdog;
 }
 
+/* Does a worker that was killed keep the mount waiting? */
+static bool
+lingers(struct supervisor *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->lingers); i++) {
+		if (s->lingers[i])
+			continue;
+		if (!linger_is(s->pid))
+			return false;
+		s->lingers[i] = s->adopted ? 0 : s->pid;
+		return true;
+	}
+	return false;
+}
+
+static void
+reap_lingering(struct supervisor *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(s->lingers); i++) {
+		pid_t pid = s->lingers[i];
+
+		if (pid && waitpid(pid, NULL, WNOHANG) != 0)
+			s->lingers[i] = 0;
+	}
+}
+
 /* What the worker of a dead supervisor ended with nobody can ask: it says so
  * before, or was killed. */
 static bool
@@ -692,9 +722,13 @@ has_ended(struct supervisor *s, int *status, struct link_msg *m)
 
 	if (!s->pid)
 		return false;
-	if (!s->adopted)
-		return waitpid(s->pid, status, WNOHANG) == s->pid;
-	if (poll(&p, 1, 0) <= 0)
+	if (!s->adopted && waitpid(s->pid, status, WNOHANG) == s->pid)
+		return true;
+	if (s->live && lingers(s)) {
+		*status = SIGKILL;
+		return true;
+	}
+	if (!s->adopted || poll(&p, 1, 0) <= 0)
 		return false;
 	drain_link(s, m);
 	*status = s->done_code >= 0 ? s->done_code << 8 : SIGKILL;
@@ -728,6 +762,7 @@ loop(struct supervisor *s)
 		look_after(s);
 		if (has_ended(s, &status, m))
 			on_exit_of_worker(s, status, m);
+		reap_lingering(s);
 		feed_watchdog(s);
 		if (!s->done && !s->pid && s->restart_at <= clock_mono_ns()) {
 			if (worker_start(s) < 0) {
