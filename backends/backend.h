@@ -203,6 +203,10 @@ struct be_commit {
 	struct be_ahead *ahead;
 	const struct range *left;
 	size_t nleft;
+	/* Sends nothing and reads no byte of fd: 0 as if it had been sent, if
+	 * an attempt with this operation id has reached the store, -ESTALE if
+	 * not.  For stores whose need() asks for something. */
+	bool look;
 };
 
 /* Facts about a store, filled by probe(); data, never names (STYLE 10). */

@@ -231,7 +231,7 @@ mem_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 
 	if (mem_done_before(t, &c->opid, out))
 		return 0;
-	ret = mem_find(t, c->path, &at);
+	ret = c->look ? -ESTALE : mem_find(t, c->path, &at);
 	if (ret)
 		return mem_fail(ctx, ret, "commit", c->path);
 	ret = mem_cond_check(be, &c->cond, at.node);

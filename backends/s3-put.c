@@ -366,6 +366,19 @@ commit_old(struct s3 *s, struct be_ctx *ctx, const char *key,
 	return 0;
 }
 
+/* be_commit.look */
+static int
+commit_look(struct s3 *s, struct be_ctx *ctx, const char *key,
+	    const struct be_commit *c, struct s3_head **now)
+{
+	int ret = s3_ours(s, ctx, key, &c->opid, now);
+
+	if (ret == 0)
+		return be_fail(ctx, -ESTALE, false,
+			       "%s has another version now", key);
+	return ret < 0 ? ret : 1;
+}
+
 int
 s3_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 	  struct be_attr *out)
@@ -384,7 +397,8 @@ s3_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 		return be_fail(ctx, -EFBIG, false, "larger than S3 takes");
 	ret = s3_key_file(ctx, s->prefix, c->path, &key);
 	if (ret == 0)
-		ret = commit_old(s, ctx, key, c, &old);
+		ret = c->look ? commit_look(s, ctx, key, c, &old) :
+				commit_old(s, ctx, key, c, &old);
 	if (ret < 0)
 		return ret;
 	if ((attr.mode & S_IFMT) != S_IFREG)

@@ -479,14 +479,17 @@ copy_origin(struct content *k, struct cache_ctx *ctx, const struct sending *s,
 /* -ESTALE: the base is gone, or the condition does not hold. */
 static int
 transfer(struct content *k, struct cache_ctx *ctx, struct sending *s,
-	 struct be_attr *out)
+	 bool resumed, struct be_attr *out)
 {
 	int ret = copy_origin(k, ctx, s, out);
 
 	s->unknown = false;
 	if (ret > 0) {
 		ret = fetch_needed(k, ctx, &s->commit);
-		if (ret < 0)
+		/* The base is gone.  If it was the earlier attempt that
+		 * replaced it, nobody else did (rule 2). */
+		s->commit.look = ret == -ESTALE && resumed;
+		if (ret < 0 && !s->commit.look)
 			return ret;
 		ret = be_commit(k->c->be, &ctx->be, &s->commit, out);
 	}
@@ -544,7 +547,7 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 	pthread_mutex_unlock(&k->lock);
 	if (ret < 0)
 		return ret;
-	ret = transfer(k, ctx, s, &out);
+	ret = transfer(k, ctx, s, resumed, &out);
 	pthread_mutex_lock(&k->lock);
 	early_drop_locked(k);
 	pthread_mutex_unlock(&k->lock);

@@ -9,6 +9,7 @@ shell_tests += \
 	tests/fault/power-loss.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
+	tests/fault/sent-killed.sh \
 	tests/fault/stale.sh \
 	tests/fault/storm.sh \
 	$(NULL)
