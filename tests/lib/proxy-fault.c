@@ -66,6 +66,8 @@ take_selector(struct fault *f, const char *word)
 		f->left = strtoll(word + 2, NULL, 10);
 	} else if (!strncmp(word, "skip=", 5)) {
 		f->skip = strtoll(word + 5, NULL, 10);
+	} else if (!strncmp(word, "every=", 6)) {
+		f->every = strtoll(word + 6, NULL, 10);
 	} else {
 		return false;
 	}
@@ -131,6 +133,8 @@ faults_match(struct faults *f, const char *class, const char *method,
 			one->skip--;
 			continue;
 		}
+		if (one->every > 0 && ++one->seen % one->every != 0)
+			continue;
 		if (one->left > 0)
 			one->left--;
 		f->hits++;

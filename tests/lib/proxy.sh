@@ -107,6 +107,11 @@ proxy_do p fault n=all status=404
 get "$url/1" | grep -q '<Code>NoSuchKey</Code>' || fail "status"
 same "status again" "$(get -o "$work/out" -w '%{http_code}' "$url/1")" 404
 proxy_do p clear
+proxy_do p fault n=all every=3 status=404
+same "each third" "$(get -o /dev/null -w '%{http_code} ' "$url/1" -o /dev/null \
+	"$url/1" -o /dev/null "$url/1" -o /dev/null "$url/1" -o /dev/null \
+	"$url/1" -o /dev/null "$url/1")" "200 200 404 200 200 404 "
+proxy_do p clear
 same "clear" "$(get "$url/1")" x
 proxy_do p fault stall=300
 ms=$(elapsed_ms get "$url/1")
@@ -136,7 +141,7 @@ put ghost && fail "late"
 put newer
 same "not yet there" "$(get "$direct/last")" newer
 wait_until 10 "the late PUT" eval '[ "$(get "$direct/last")" = ghost ]'
-same "hits" "$(proxy_do p hits)" 17
+same "hits" "$(proxy_do p hits)" 19
 if proxy_do p fault nonsense >/dev/null; then
 	fail "an unknown fault was taken"
 fi
