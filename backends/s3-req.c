@@ -140,6 +140,7 @@ struct sent {
 	struct s3_fields head;
 	struct cred cred;
 	char *region;
+	long long skew; /* by which the time was corrected that it was signed with */
 	bool done;
 };
 
@@ -162,12 +163,14 @@ sent_build(struct s3 *s, struct be_ctx *ctx, struct sent *t)
 	_cleanup_free_ struct s3_hdr *signed_hdrs = NULL;
 	struct s3_req *q = t->q;
 	struct s3_sign_req sr;
-	time_t now = time(NULL) + atomic_load(&s->skew);
+	time_t now;
 	char date[17];
 	size_t n = 0;
 	int ret;
 
 	sent_clear(t);
+	t->skew = atomic_load(&s->skew);
+	now = time(NULL) + t->skew;
 	ret = cred_get(s->creds, &t->cred, &err);
 	if (ret < 0)
 		return be_fail(ctx, ret, ret == -EAGAIN, "credentials: %s",
@@ -259,9 +262,11 @@ fix_clock(struct s3 *s, struct sent *t, struct tried *tr)
 	if (tr->clock || !there)
 		return false;
 	off = (long long)there - time(NULL);
-	if (llabs(off - old) < SKEW_MAX)
+	if (llabs(off - t->skew) < SKEW_MAX)
 		return false;
 	tr->clock = true;
+	if (llabs(off - old) < SKEW_MAX)
+		return true; /* another request has seen to it */
 	atomic_store(&s->skew, off);
 	log_warn("s3", "this host's clock differs from the server's by %lld s;"
 		       " requests are signed with the server's time: set the"

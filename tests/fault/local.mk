@@ -1,5 +1,14 @@
-EXTRA_DIST += tests/fault/disk-faults.py \
-	tests/fault/kill-storm.py tests/fault/power-loss.py
+check_PROGRAMS += tests/bin/uploaders
+tests_bin_uploaders_SOURCES = tests/fault/uploaders.c
+tests_bin_uploaders_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+tests_bin_uploaders_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(CRYPTO_LIBS)
+
+EXTRA_DIST += \
+	tests/fault/disk-faults.py \
+	tests/fault/kill-storm.py \
+	tests/fault/power-loss.py \
+	tests/fault/truth.sh \
+	$(NULL)
 
 shell_tests += \
 	tests/fault/disk-faults.sh \
@@ -7,6 +16,7 @@ shell_tests += \
 	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \
 	tests/fault/power-loss.sh \
+	tests/fault/proxy-faults.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
 	tests/fault/sent-killed.sh \
