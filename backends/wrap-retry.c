@@ -248,6 +248,20 @@ quick_end(struct attempts *a)
 	pthread_mutex_unlock(&r->lock);
 }
 
+static bool
+hangs_locked(const struct retry *r, int64_t ns)
+{
+	return r->quick && clock_mono_ns() - r->quick_ns > ns;
+}
+
+static void
+hangs_down_locked(struct retry *r)
+{
+	r->told = true;
+	r->since_ns = r->quick_ns;
+	r->failures = DOWN_AFTER;
+}
+
 enum gate { GATE_OPEN, GATE_SHUT, GATE_LOOK };
 
 /* tell: it was just found out that the store hangs. */
@@ -256,18 +270,15 @@ gate_of(struct retry *r, bool *tell)
 {
 	int64_t now = clock_mono_ns();
 	enum gate gate = GATE_SHUT;
-	bool hangs;
 
 	pthread_mutex_lock(&r->lock);
-	hangs = r->quick && now - r->quick_ns > HANG_NS;
-	if (r->failures < DOWN_AFTER && !hangs) {
+	if (r->failures < DOWN_AFTER && !hangs_locked(r, HANG_NS)) {
 		gate = GATE_OPEN;
 	} else if (r->looking) {
 		/* Whoever looks may hang as well. */
 		if (now - r->look_ns > LOOK_LIMIT && !r->told) {
-			*tell = r->told = true;
-			r->since_ns = r->quick_ns;
-			r->failures = DOWN_AFTER;
+			*tell = true;
+			hangs_down_locked(r);
 		}
 	} else if (now >= r->look_ns) {
 		r->looking = true;
@@ -915,6 +926,7 @@ wrap_retry_health(const struct backend *be)
 {
 	struct retry *r;
 	enum be_health health;
+	bool tell;
 
 	while (be && be->ops != &retry_ops)
 		be = be->below;
@@ -922,9 +934,15 @@ wrap_retry_health(const struct backend *be)
 		return BE_UP;
 	r = (struct retry *)(uintptr_t)be;
 	pthread_mutex_lock(&r->lock);
+	/* If all threads hang there is none that could have a look. */
+	tell = !r->told && hangs_locked(r, HANG_NS + LOOK_LIMIT);
+	if (tell)
+		hangs_down_locked(r);
 	health = r->failures == 0	    ? BE_UP
 		 : r->failures < DOWN_AFTER ? BE_DEGRADED
 					    : BE_DOWN;
 	pthread_mutex_unlock(&r->lock);
+	if (tell)
+		say_down(r, "calls hang");
 	return health;
 }

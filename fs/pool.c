@@ -24,7 +24,7 @@
 struct pool {
 	char *name;
 	pthread_mutex_t lock; /* all below */
-	unsigned max;
+	unsigned max, spare;
 	pthread_cond_t work;  /* a job came, or stopping */
 	pthread_cond_t gone;  /* threads went down */
 	struct pool_job *first, **last;
@@ -103,6 +103,9 @@ pool_thread(void *arg)
 		job->run(job);
 		pthread_mutex_lock(&p->lock);
 		p->running--;
+		/* Not one that was woken up: its job would wait. */
+		if (p->threads > p->max + p->spare)
+			break;
 	}
 	p->threads--;
 	pthread_cond_broadcast(&p->gone);
@@ -135,6 +138,26 @@ start_thread(struct pool *p)
 	return rc;
 }
 
+/* One more if it has something to do.  false: no. */
+static bool
+grow_locked(struct pool *p)
+{
+	int rc;
+
+	if (p->queued <= p->idle || p->threads >= p->max + p->spare)
+		return false;
+	rc = start_thread(p);
+	if (rc == 0) {
+		p->threads++;
+		return true;
+	}
+	if (p->threads == 0) {
+		log_error("pool", "no thread can be started: %s", strerror(rc));
+		abort(); /* the next worker may have more luck */
+	}
+	return false;
+}
+
 void
 pool_add(struct pool *p, struct pool_job *job)
 {
@@ -144,17 +167,7 @@ pool_add(struct pool *p, struct pool_job *job)
 	*p->last = job;
 	p->last = &job->next;
 	p->queued++;
-	if (p->queued > p->idle && p->threads < p->max) {
-		int rc = start_thread(p);
-
-		if (rc == 0)
-			p->threads++;
-		else if (p->threads == 0) {
-			log_error("pool", "no thread can be started: %s",
-				  strerror(rc));
-			abort(); /* the next worker may have more luck */
-		}
-	}
+	grow_locked(p);
 	pthread_cond_signal(&p->work);
 	pthread_mutex_unlock(&p->lock);
 }
@@ -165,6 +178,19 @@ pool_set_max(struct pool *p, unsigned max_threads)
 	assert(max_threads > 0);
 	pthread_mutex_lock(&p->lock);
 	p->max = max_threads;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+pool_set_spare(struct pool *p, unsigned threads)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&p->lock);
+	p->spare = threads;
+	/* A new one counts as idle only when it runs. */
+	while (n < p->queued && grow_locked(p))
+		n++;
 	pthread_mutex_unlock(&p->lock);
 }
 

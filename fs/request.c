@@ -160,6 +160,25 @@ watch_once(struct requests *q)
 	} while (answer);
 }
 
+/* Threads beyond io_threads while the store is down. */
+#define SPARE_THREADS 512
+
+/*
+ * Threads that hang in the kernel come back when the store does.  The others
+ * that wait for it must not wait behind those: they have an older answer, or a
+ * caller who is being killed.  (None of them reaches the store: wrap-retry.c.)
+ */
+static bool
+spare_threads(struct requests *q)
+{
+	const struct fs *fs = q->fs;
+	bool down = wrap_retry_health(cache_backend(fs->cache)) == BE_DOWN;
+
+	pool_set_spare(fs->io, down ? SPARE_THREADS : 0);
+	pool_set_spare(fs->commit, down ? SPARE_THREADS : 0);
+	return down;
+}
+
 /*
  * The kernel tells of the first signal only, so an interrupted caller is
  * looked at again until its request ends.
@@ -169,20 +188,26 @@ watch(void *arg)
 {
 	struct requests *q = arg;
 	struct timespec t;
+	bool spare = false;
 
 	pthread_mutex_lock(&q->lock);
 	while (!q->stop) {
-		if (!q->interrupted) {
-			pthread_cond_wait(&q->cond, &q->lock);
+		int64_t ns = q->interrupted ? 200 * NSEC_PER_MSEC :
+					      NSEC_PER_SEC;
+		bool quiet, some;
+
+		t = ns_timespec(timespec_ns(clock_wall()) + ns);
+		quiet = pthread_cond_timedwait(&q->cond, &q->lock, &t) != 0;
+		some = q->interrupted;
+		quiet = quiet && !TAILQ_EMPTY(&q->waiting);
+		if (q->stop || (!some && !quiet && !spare))
 			continue;
-		}
 		pthread_mutex_unlock(&q->lock);
-		watch_once(q);
+		if (quiet || spare)
+			spare = spare_threads(q);
+		if (some)
+			watch_once(q);
 		pthread_mutex_lock(&q->lock);
-		if (q->stop || !q->interrupted)
-			continue;
-		t = ns_timespec(timespec_ns(clock_wall()) + 200 * NSEC_PER_MSEC);
-		pthread_cond_timedwait(&q->cond, &q->lock, &t);
 	}
 	pthread_mutex_unlock(&q->lock);
 	return NULL;

@@ -13,6 +13,7 @@ EXTRA_DIST += \
 shell_tests += \
 	tests/fault/disk-faults.sh \
 	tests/fault/ghost.sh \
+	tests/fault/hang.sh \
 	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \
 	tests/fault/power-loss.sh \

@@ -98,6 +98,35 @@ it_grows_to_its_limit_and_no_further(void **state)
 	sem_destroy(&w.go);
 }
 
+static void
+spare_threads_take_what_waits(void **state)
+{
+	struct world w = { 0 };
+	struct pool *p = pool_new("test", 2);
+
+	sem_init(&w.started, 0, 0);
+	sem_init(&w.go, 0, 0);
+	for (unsigned i = 0; i < 5; i++)
+		add(p, &w, i, run_held);
+	for (unsigned i = 0; i < 2; i++)
+		sem_wait(&w.started);
+	pool_set_spare(p, 4);
+	for (unsigned i = 0; i < 3; i++)
+		sem_wait(&w.started);
+	add(p, &w, 5, run_held);
+	add(p, &w, 6, run_held);
+	sem_wait(&w.started);
+	assert_int_equal(w.most, 6);
+	pool_set_spare(p, 0);
+	for (unsigned i = 0; i < 7; i++)
+		sem_post(&w.go);
+	pool_free(p);
+	assert_int_equal(w.done, 7);
+	assert_int_equal(w.most, 6);
+	sem_destroy(&w.started);
+	sem_destroy(&w.go);
+}
+
 struct adder {
 	struct pool *p;
 	struct world *w;
@@ -145,6 +174,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(jobs_start_in_order),
 		cmocka_unit_test(it_grows_to_its_limit_and_no_further),
+		cmocka_unit_test(spare_threads_take_what_waits),
 		cmocka_unit_test(many_may_add_and_free_runs_all),
 	};
 
