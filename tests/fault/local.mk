@@ -5,7 +5,6 @@ tests_bin_uploaders_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(CRYPTO_LIBS)
 
 EXTRA_DIST += \
 	tests/fault/disk-faults.py \
-	tests/fault/kill-storm.py \
 	tests/fault/power-loss.py \
 	tests/fault/truth.sh \
 	$(NULL)
