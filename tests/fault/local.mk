@@ -5,9 +5,13 @@ tests_bin_uploaders_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(CRYPTO_LIBS)
 
 EXTRA_DIST += \
 	tests/fault/disk-faults.py \
+	tests/fault/kill-storm.py \
 	tests/fault/power-loss.py \
 	tests/fault/truth.sh \
 	$(NULL)
+
+# By hand: see docs/reliability.md.
+EXTRA_DIST += tests/fault/long-storm.sh
 
 shell_tests += \
 	tests/fault/disk-faults.sh \
