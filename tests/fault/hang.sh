@@ -56,7 +56,7 @@ import os, sys
 fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY, 0o644)
 os.write(fd, sys.argv[2].encode())
 if len(sys.argv) > 3:
-    open(sys.argv[3])
+    open(sys.argv[3]).read()
 os.close(fd)
 print("closed", flush=True)
 PY

@@ -15,6 +15,7 @@ EXTRA_DIST += tests/fault/long-storm.sh
 
 shell_tests += \
 	tests/fault/disk-faults.sh \
+	tests/fault/drain.sh \
 	tests/fault/ghost.sh \
 	tests/fault/hang.sh \
 	tests/fault/kill-storm.sh \
