@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	docs/errno.md \
 	docs/locking.md \
 	docs/migration.md \
+	docs/reliability.md \
 	docs/semantics.md \
 	examples/docker-compose/app.conf \
 	examples/docker-compose/docker-compose.yml \
