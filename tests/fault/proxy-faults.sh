@@ -4,14 +4,14 @@
 # programs upload on one node and read on both: with hard no program sees an
 # error [P7.1] or other bytes, and what was acknowledged is in the store as
 # another client reads it [P1.1] [P1.3], no more and no less.
-#   FAULT_OPS=10000      operations under each fault (150; SHAREDFS_QUICK: 40)
+#   FAULT_OPS=10000      operations under each fault (100; SHAREDFS_QUICK: 40)
 #   FAULTS="cut reset"   these only
 # (Uploads that arrive late are ghost.sh's.)
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/fault/truth.sh"
 need_mount
 need_program python3 rclone
-ops=${FAULT_OPS:-150}
+ops=${FAULT_OPS:-100}
 [ -n "${FAULT_OPS-}" ] || ! quick || ops=40
 new_store s3
 start_proxy p "127.0.0.1:$RGW_PORT"
@@ -89,10 +89,10 @@ fault_truncated()
 # Far enough apart that none is hit four times, which is an error ([P1.3]).
 fault_corrupted()
 {
-	each match=GET every=9 corrupt=20
-	each match=LIST every=9 corrupt=20
-	each match=PUT every=9 corrupt-request=5
-	each match=PART every=9 corrupt-request=9
+	each match=GET every=30 corrupt=20
+	each match=LIST every=30 corrupt=20
+	each match=PUT every=30 corrupt-request=5
+	each match=PART every=30 corrupt-request=9
 }
 
 # 200 and then an error, as S3 answers copies that fail half way.
