@@ -56,7 +56,7 @@ import os, sys
 fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY, 0o644)
 os.write(fd, sys.argv[2].encode())
 if len(sys.argv) > 3:
-    open(sys.argv[3]).read()
+    open(sys.argv[3]).readline()
 os.close(fd)
 print("closed", flush=True)
 PY
@@ -110,7 +110,7 @@ in_call()
 	esac
 }
 wait_until 30 "a reader in open()" in_call "$lost" 257
-exec 4>&-
+echo go >&4
 wait_until 30 "a writer in close()" in_call "$changer" 3
 kill -KILL "$lost" "$changer"
 wait_until 30 "a killed reader to end" not_running "$lost"
