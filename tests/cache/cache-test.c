@@ -189,7 +189,7 @@ stream(bool in_place, bool threads)
 	size_t size = 24 * MB;
 	_cleanup_free_ char *p = box_bytes(size, 1);
 	struct cache_config cfg = { .actimeo_ns = FAR, .cto = true,
-				    .whole_max = MB, .readahead = 8 * MB,
+				    .whole_max = MB, .readahead = 16 * MB,
 				    .run = threads ? run_soon : run_now };
 	struct rig r;
 	struct cfile *f;

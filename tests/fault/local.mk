@@ -11,7 +11,7 @@ EXTRA_DIST += \
 	$(NULL)
 
 # By hand: see docs/reliability.md.
-EXTRA_DIST += tests/fault/long-storm.sh
+EXTRA_DIST += tests/fault/long-storm.sh tests/fault/proxy-faults.sh
 
 shell_tests += \
 	tests/fault/disk-faults.sh \
@@ -21,7 +21,6 @@ shell_tests += \
 	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \
 	tests/fault/power-loss.sh \
-	tests/fault/proxy-faults.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
 	tests/fault/sent-killed.sh \
