@@ -480,7 +480,7 @@ precedence(void **state)
 	assert_int_equal(o.timeo, 11 * NSEC_PER_SEC);	    /* file */
 	assert_int_equal(o.ro, 1);
 	assert_string_equal(o.region, "a b#c");
-	assert_int_equal(o.readahead, UINT64_C(32) << 20); /* default */
+	assert_int_equal(o.readahead, UINT64_C(64) << 20); /* default */
 	assert_null(o.endpoint);
 	options_release(&o);
 
@@ -492,7 +492,7 @@ precedence(void **state)
 	assert_int_equal(options_add_list(&o, list, &err), 0);
 	assert_int_equal(o.timeo, 44 * NSEC_PER_SEC);
 	assert_int_equal(o.parallel, 22);
-	assert_int_equal(o.readahead, UINT64_C(32) << 20);
+	assert_int_equal(o.readahead, UINT64_C(64) << 20);
 	assert_int_equal(o.ro, 1);
 	options_release(&o);
 	drop(file);
