@@ -406,7 +406,6 @@ request_init(struct request *r, fuse_req_t req, enum request_type type,
 static void
 request_release(struct request *r)
 {
-	freeze_leave(r->fs->freeze, r);
 	err_release(&r->err);
 	free(r->groups);
 	if (r->op)
@@ -436,6 +435,7 @@ run_deferred(struct pool_job *job)
 	}
 	if (rc < 0)
 		reply_err(r, rc);
+	freeze_leave(r->fs->freeze, r);
 	pthread_mutex_lock(&q->lock);
 	TAILQ_REMOVE(&q->waiting, r, link);
 	if (TAILQ_EMPTY(&q->waiting))
@@ -509,6 +509,7 @@ request_run(struct request *r)
 	}
 	if (rc < 0)
 		reply_err(r, rc);
+	freeze_leave(r->fs->freeze, r);
 	request_release(r);
 }
 
