@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Workers that were killed and can't end yet: their files and their threads. */
 #include <config.h>
 
 #include "fs/linger.h"
@@ -7,7 +8,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -63,7 +63,8 @@ state_of(pid_t pid)
 bool
 linger_is(pid_t pid)
 {
-	_cleanup_free_ char *tasks = xasprintf("/proc/%d/task", (int)pid);
+	_cleanup_free_ char *leader = xasprintf("%d", (int)pid);
+	_cleanup_free_ char *tasks = xasprintf("/proc/%s/task", leader);
 	struct dirent *e;
 	unsigned left = 0;
 	bool other = false;
@@ -76,7 +77,7 @@ linger_is(pid_t pid)
 		_cleanup_free_ char *comm = NULL;
 		char name[256];
 
-		if (e->d_name[0] == '.' || atoi(e->d_name) == pid)
+		if (e->d_name[0] == '.' || strcmp(e->d_name, leader) == 0)
 			continue;
 		comm = xasprintf("%s/%s/comm", tasks, e->d_name);
 		read_line(name, comm);
