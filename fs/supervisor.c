@@ -86,6 +86,7 @@ struct supervisor {
 	bool adopted; /* by a new supervisor: it is not our child */
 	int done_code; /* what it says it ends with; -1: nothing */
 	pid_t lingers[4]; /* killed, and not reaped yet (linger.h); 0: none */
+	int64_t linger_since; /* the worker seems to be one; 0: it does not */
 	bool stopping; /* somebody wants the end */
 	bool failed;   /* something was left unsent, or it never came up */
 	bool done;
@@ -687,15 +688,25 @@ feed_watchdog(struct supervisor *s)
 	s->watchdog_at = clock_mono_ns() + s->watchdog;
 }
 
-/* Does a worker that was killed keep the mount waiting? */
+/* Does a worker that was killed keep the mount waiting?  Each that ends looks
+ * like that for a moment. */
 static bool
 lingers(struct supervisor *s)
 {
+	int64_t now = clock_mono_ns();
+
+	if (!linger_is(s->pid)) {
+		s->linger_since = 0;
+		return false;
+	}
+	if (s->linger_since == 0)
+		s->linger_since = now;
+	if (now - s->linger_since < LOOK_AFTER)
+		return false;
+	s->linger_since = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(s->lingers); i++) {
 		if (s->lingers[i])
 			continue;
-		if (!linger_is(s->pid))
-			return false;
 		s->lingers[i] = s->adopted ? 0 : s->pid;
 		return true;
 	}
