@@ -19,7 +19,7 @@ on_change(void *arg, const char *path, bool data)
 {
 	struct node *n = arg;
 
-	n->changed++;
+	atomic_fetch_add(&n->changed, 1);
 }
 
 void

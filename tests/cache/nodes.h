@@ -3,6 +3,8 @@
 #ifndef TESTS_CACHE_NODES_H
 #define TESTS_CACHE_NODES_H
 
+#include <stdatomic.h>
+
 #include "cache/cache.h"
 
 struct node {
@@ -10,7 +12,7 @@ struct node {
 	struct cache_ctx ctx;
 	struct err err;
 	char dir[64];
-	unsigned changed; /* calls of cache_config.changed */
+	atomic_uint changed; /* calls of cache_config.changed, by any thread */
 };
 
 /* Takes over be.  cfg: dir and instance are filled in; NULL: actimeo 1 s, cto,
