@@ -97,6 +97,7 @@ struct content {
 	 * (expose.c); until the last handle is gone. */
 	bool exposed, exposed_rw;
 	bool exposed_other; /* … but a file that is no longer this content */
+	bool mappable;	    /* … and somebody may map it to write to it */
 	bool stamp_ok;	    /* stamp is of the bytes that were last hashed */
 	struct stat stamp;
 	struct timespec seen_mtim; /* of fd, when attr.mtime was set */
@@ -114,6 +115,7 @@ struct content {
 	uint64_t base_gen; /* bumped when base becomes another's version */
 	struct timespec since; /* first unsent byte */
 	bool journaled; /* the journal has a record of private_name */
+	struct journal_at record; /* … and it is this one */
 	bool old_log;	/* and perhaps an earlier worker's log */
 	int log_fd;    /* of what was written since the record; -1: nothing */
 	uint64_t logged; /* entries in it */
@@ -207,7 +209,7 @@ struct cache {
 	pthread_cond_t early_cond;
 	struct content_list streams; /* the kernel writes them, unseen */
 	pthread_t early;	     /* looks at them; started with the first */
-	bool has_early;
+	bool has_early, early_asleep;
 	atomic_uint nahead; /* contents with `early` */
 	struct content_list failed; /* unsent, and nobody has them open */
 	uint64_t changes;		/* number of the last local change */

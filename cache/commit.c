@@ -78,7 +78,7 @@ content_journal_locked(struct content *k, enum journal_state state,
 		r.ndirty = commit->ndirty;
 		r.size = commit->size;
 	}
-	bad = journal_put(k->c->store, k->private_name, &r) < 0;
+	bad = journal_put(k->c->store, k->private_name, &r, &k->record) < 0;
 	rangeset_release(&all);
 	if (bad)
 		return;
@@ -99,7 +99,9 @@ void
 content_settled_locked(struct content *k)
 {
 	if (k->private_name && k->journaled)
-		journal_drop(k->c->store, k->private_name);
+		journal_drop(k->c->store, k->private_name,
+			     k->log_fd >= 0 || k->old_log);
+	journal_close(&k->record);
 	if (k->log_fd >= 0)
 		close(k->log_fd);
 	k->log_fd = -1;

@@ -24,7 +24,7 @@ content_new(struct cache *c, const char *path)
 
 	k->c = c;
 	k->refs = 1;
-	k->fd = k->log_fd = -1;
+	k->fd = k->log_fd = k->record.fd = -1;
 	k->path = xstrdup(path);
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -70,13 +70,15 @@ content_free(struct content *k)
 	if (k->private_name) {
 		store_private_drop(k->c->store, k->private_name);
 		if (k->journaled)
-			journal_drop(k->c->store, k->private_name);
+			journal_drop(k->c->store, k->private_name,
+				     k->log_fd >= 0 || k->old_log);
 		free(k->private_name);
 	}
 	if (k->fd >= 0)
 		close(k->fd);
 	if (k->log_fd >= 0)
 		close(k->log_fd);
+	journal_close(&k->record);
 	expose_free(k);
 	origin_drop_locked(k);
 	rangeset_release(&k->present);
@@ -332,7 +334,7 @@ content_publish(struct content *k)
 	if (store_publish(c->store, name, fd, path, &ver, size))
 		log_debug("cache", "\"%s\" kept as clean", path);
 	if (journaled)
-		journal_drop(c->store, name);
+		journal_drop(c->store, name, true);
 	free(name);
 	free(path);
 	cache_lock(c);
@@ -340,6 +342,7 @@ content_publish(struct content *k)
 	pthread_mutex_lock(&k->lock);
 	close(k->fd);
 	k->fd = -1;
+	journal_close(&k->record);
 	k->staged = false;
 	k->publishing = false;
 	pthread_cond_broadcast(&k->cond);

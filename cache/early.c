@@ -30,6 +30,7 @@
 #define UPLOADS_MAX 64	      /* at a time, all files */
 #define BEHIND (4u << 20)     /* of the end, where a writer probably is */
 #define LOOK_MS 30
+#define QUIET_LOOKS 30 /* with nothing to look at, before the thread sleeps */
 
 /* Nothing of a base is in it. */
 static bool
@@ -228,6 +229,7 @@ static void *
 early_thread(void *arg)
 {
 	struct cache *c = arg;
+	unsigned quiet = 0;
 
 	pthread_setname_np(pthread_self(), "early");
 	pthread_mutex_lock(&c->early_lock);
@@ -251,11 +253,17 @@ early_thread(void *arg)
 			k->polled = false;
 			pthread_cond_broadcast(&c->early_cond);
 		}
-		if (TAILQ_EMPTY(&c->streams))
+		/* Small files come and go: not woken for each of them. */
+		if (TAILQ_EMPTY(&c->streams) && quiet++ >= QUIET_LOOKS) {
+			c->early_asleep = true;
 			pthread_cond_wait(&c->early_cond, &c->early_lock);
-		else
+			c->early_asleep = false;
+		} else {
 			pthread_cond_timedwait(&c->early_cond, &c->early_lock,
 					       &t);
+		}
+		if (!TAILQ_EMPTY(&c->streams))
+			quiet = 0;
 	}
 	pthread_mutex_unlock(&c->early_lock);
 	return NULL;
@@ -282,7 +290,8 @@ early_watch(struct content *k)
 	if (!c->has_early)
 		c->has_early = pthread_create(&c->early, NULL, early_thread,
 					      c) == 0;
-	pthread_cond_broadcast(&c->early_cond);
+	if (c->early_asleep)
+		pthread_cond_broadcast(&c->early_cond);
 	pthread_mutex_unlock(&c->early_lock);
 }
 

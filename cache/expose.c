@@ -7,7 +7,8 @@
  * Rule 16: a store through a mapping moves ctime only with its first fault
  * after the page was clean, so writeback is begun before the stamp is taken:
  * that protects the pages again.  Rule 17: a mapping outlives its close; the
- * content is watched until a lease says that nobody can write any more.
+ * content is watched until a lease says that nobody can write any more.  Most
+ * new files are written by a descriptor that can't be mapped: they need neither.
  */
 #include <config.h>
 
@@ -128,7 +129,7 @@ expose_scan(struct content *k)
 {
 	struct stat st;
 	uint64_t *sums = NULL, n = 0, left;
-	bool hash;
+	bool hash, mappable;
 
 	pthread_mutex_lock(&k->lock);
 	if (!expose_changed_locked(k)) {
@@ -138,10 +139,12 @@ expose_scan(struct content *k)
 	expose_refresh_locked(k);
 	hash = k->attr.size <= HASH_MAX || (k->sums && !k->truncated) ||
 	       origin_is_all_locked(k, k->attr.size);
+	mappable = k->mappable;
 	pthread_mutex_unlock(&k->lock);
 
 	/* fd lives as long as the content, and changes only with no handle. */
-	sync_file_range(k->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (mappable)
+		sync_file_range(k->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	if (fstat(k->fd, &st) < 0)
 		return -errno;
 	/* What is new leaves while the rest is looked at. */
@@ -168,7 +171,8 @@ expose_scan(struct content *k)
 	if (!k->stamp_ok || !same_stamp(&st, &k->stamp))
 		content_kill_priv_locked(k, k->uid);
 	k->stamp = st;
-	k->stamp_ok = true;
+	/* Mapped meanwhile, its pages were not protected again. */
+	k->stamp_ok = mappable == k->mappable;
 	k->gen++;
 	pthread_mutex_unlock(&k->lock);
 	return 0;
@@ -329,6 +333,10 @@ cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd)
 
 	pthread_mutex_lock(&k->lock);
 	exposed = k->exposed;
+	/* Whatever comes of it: a handle beside those that have the file can be
+	 * mapped, too.  mmap() takes no descriptor that is only for writing. */
+	if ((cf->flags & O_ACCMODE) == O_RDWR)
+		k->mappable = true;
 	pthread_mutex_unlock(&k->lock);
 	if (again && !exposed)
 		return -ESTALE;
@@ -363,6 +371,14 @@ expose_dup(int fd, int flags)
 	return open(self, flags | O_CLOEXEC);
 }
 
+static void
+ended_locked(struct content *k)
+{
+	k->exposed = k->exposed_rw = k->mappable = false;
+	if (!content_unsent_locked(k))
+		content_settled_locked(k);
+}
+
 bool
 expose_may_change_locked(struct content *k)
 {
@@ -371,6 +387,10 @@ expose_may_change_locked(struct content *k)
 
 	if (k->committing)
 		return true; /* fd is being read */
+	if (!k->mappable) {
+		ended_locked(k);
+		return false;
+	}
 	/* Our own descriptor must not be a writer's while we ask. */
 	ro = expose_dup(k->fd, O_RDONLY);
 	if (ro < 0)
@@ -386,11 +406,8 @@ expose_may_change_locked(struct content *k)
 		return true; /* looked at again later */
 	k->fd = rw;
 	close(ro);
-	if (still) {
-		k->exposed = k->exposed_rw = false;
-		if (!content_unsent_locked(k))
-			content_settled_locked(k);
-	}
+	if (still)
+		ended_locked(k);
 	return !still;
 }
 

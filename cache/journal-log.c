@@ -145,7 +145,7 @@ journal_fold(struct store *s, const char *name, struct journal_rec *r)
 				       f.dirty.n * sizeof(*f.dirty.v)) :
 			       NULL;
 	rangeset_release(&f.dirty);
-	ret = journal_put(s, name, r);
+	ret = journal_put(s, name, r, NULL);
 	if (ret == 0) {
 		journal_file(name, ".r", file);
 		unlinkat(s->fd[DIR_JOURNAL], file, 0);

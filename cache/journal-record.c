@@ -407,6 +407,21 @@ journal_decode_attr(const json_t *j, struct journal_attr *r)
 	       to_time(j, "ctime", &r->attr.ctime);
 }
 
+/* The last complete line.  (Records of before had many, and no end of line.) */
+static json_t *
+load_last(const char *p, size_t n)
+{
+	const char *end = memrchr(p, '\n', n), *from;
+	json_t *j = NULL;
+
+	if (end) {
+		from = memrchr(p, '\n', (size_t)(end - p));
+		from = from ? from + 1 : p;
+		j = json_loadb(from, (size_t)(end - from), 0, NULL);
+	}
+	return j ? j : json_loadb(p, n, 0, NULL);
+}
+
 json_t *
 journal_load(int dir, const char *file)
 {
@@ -422,5 +437,5 @@ journal_load(int dir, const char *file)
 		return NULL;
 	p = xmalloc((size_t)st.st_size);
 	n = pread(fd, p, (size_t)st.st_size, 0);
-	return n > 0 ? json_loadb(p, (size_t)n, 0, NULL) : NULL;
+	return n > 0 ? load_last(p, (size_t)n) : NULL;
 }

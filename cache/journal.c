@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "cache/store-priv.h"
+#include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
-#define BOOT_ID_MAX 40
+/* A record is written anew when its lines have become more than that. */
+#define LINES_MAX 16384
 
 void
 journal_file(const char *name, const char *ending, char out[48])
@@ -79,105 +81,142 @@ recycle(struct store *s, const char *file)
 
 /* A spare with the text in it, or -errno. */
 static int
-spare_write(struct store *s, const char *spare, const char *text)
+spare_write(struct store *s, const char *spare, const struct buf *text)
 {
 	_cleanup_close_ int fd = -1;
-	size_t len = strlen(text);
 	int e;
 
 	fd = openat(s->fd[DIR_JOURNAL], spare,
 		    O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	e = io_write_all(fd, text, len, 0);
+	e = io_write_all(fd, text->s, text->len, 0);
 	/* Not to 0 first: ext4 would write it out when it is closed. */
-	return e == 0 && ftruncate(fd, (off_t)len) < 0 ? -errno : e;
+	if (e == 0 && ftruncate(fd, (off_t)text->len) < 0)
+		e = -errno;
+	return e < 0 ? e : steal_fd(&fd);
 }
 
-/* false: there was no spare, or it could not be used. */
-static bool
-replace_by_spare(struct store *s, const char *file, const char *text)
+/* The descriptor, or -errno: there was no spare, or it could not be used. */
+static int
+replace_by_spare(struct store *s, const char *file, const struct buf *text)
 {
+	_cleanup_close_ int fd = -1;
 	unsigned long long n;
 	char spare[48];
 	int dir = s->fd[DIR_JOURNAL];
 
 	if (!spare_take(s, &n))
-		return false;
+		return -ENOENT;
 	spare_name(n, spare);
-	if (spare_write(s, spare, text) == 0) {
-		/* The old record becomes the spare. */
-		if (renameat2(dir, spare, dir, file, RENAME_EXCHANGE) == 0) {
-			if (!spare_add(s, n))
-				unlinkat(dir, spare, 0);
-			return true;
-		}
-		if (renameat(dir, spare, dir, file) == 0)
-			return true;
-	}
+	fd = spare_write(s, spare, text);
+	if (fd >= 0 && renameat(dir, spare, dir, file) == 0)
+		return steal_fd(&fd);
 	unlinkat(dir, spare, 0);
-	return false;
+	return -EIO;
 }
 
-/* Makes journal/FILE hold j, in one step. */
 static int
-replace(struct store *s, const char *file, const json_t *j)
+replace_by_new(struct store *s, const char *file, const struct buf *text)
 {
-	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(1));
 	_cleanup_close_ int fd = -1;
 	char temp[TEMP_NAME_MAX];
 	int e;
 
-	if (!text)
-		return -EIO;
-	if (replace_by_spare(s, file, text))
-		return 0;
 	e = store_temp(s, DIR_FILES, "t", &fd, temp);
-	if (e == 0) {
-		e = io_write_all(fd, text, strlen(text), 0);
-		if (e == 0 && renameat(s->fd[DIR_FILES], temp,
-				       s->fd[DIR_JOURNAL], file) < 0)
-			e = -errno;
-		if (e < 0)
-			unlinkat(s->fd[DIR_FILES], temp, 0);
-	}
-	if (e < 0) {
-		store_failed(s, FAULT_WRITE, e, "journal");
-		return e == -ENOSPC || e == -EDQUOT ? -ENOSPC :
-		       e == -EROFS		    ? e :
-						      -EIO;
-	}
+	if (e < 0)
+		return e;
+	e = io_write_all(fd, text->s, text->len, 0);
+	if (e == 0 && renameat(s->fd[DIR_FILES], temp, s->fd[DIR_JOURNAL],
+			       file) < 0)
+		e = -errno;
+	if (e < 0)
+		unlinkat(s->fd[DIR_FILES], temp, 0);
+	return e < 0 ? e : steal_fd(&fd);
+}
+
+static int
+add(const char *p, size_t n, void *arg)
+{
+	buf_add(arg, p, n);
 	return 0;
 }
 
-/* "" = not told. */
-static bool
-boot_id(char out[BOOT_ID_MAX])
+/* Makes journal/FILE hold j, in one step. */
+static int
+replace(struct store *s, const char *file, const json_t *j,
+	struct journal_at *at)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	int fd;
+
+	if (json_dump_callback(j, add, &text, JSON_COMPACT) < 0)
+		return -EIO;
+	buf_add(&text, "\n", 1);
+	if (at->fd >= 0 && at->end + text.len <= LINES_MAX &&
+	    io_write_all(at->fd, text.s, text.len, at->end) == 0) {
+		at->end += text.len;
+		return 0;
+	}
+	journal_close(at);
+	fd = replace_by_spare(s, file, &text);
+	if (fd < 0)
+		fd = replace_by_new(s, file, &text);
+	if (fd < 0) {
+		store_failed(s, FAULT_WRITE, fd, "journal");
+		return fd == -ENOSPC || fd == -EDQUOT ? -ENOSPC :
+		       fd == -EROFS		      ? fd :
+							-EIO;
+	}
+	at->fd = fd;
+	at->end = text.len;
+	return 0;
+}
+
+/* Of what is written once. */
+static int
+replace_once(struct store *s, const char *file, const json_t *j)
+{
+	struct journal_at at = JOURNAL_AT_INIT;
+	int e = replace(s, file, j, &at);
+
+	journal_close(&at);
+	return e;
+}
+
+void
+journal_close(struct journal_at *at)
+{
+	if (at->fd >= 0)
+		close(at->fd);
+	at->fd = -1;
+}
+
+void
+journal_boot_id(char out[STORE_BOOT_MAX])
 {
 	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id",
 				      O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, out, BOOT_ID_MAX - 1);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, STORE_BOOT_MAX - 1);
 
 	out[n > 0 ? n : 0] = '\0';
 	out[strcspn(out, "\n")] = '\0';
-	return *out;
 }
 
 bool
 journal_this_boot(const struct journal_rec *r)
 {
-	char now[BOOT_ID_MAX];
+	char now[STORE_BOOT_MAX];
 
-	return !r->boot || !boot_id(now) || strcmp(now, r->boot) == 0;
+	journal_boot_id(now);
+	return !r->boot || !*now || strcmp(now, r->boot) == 0;
 }
 
 static void
-set_boot(json_t *j)
+set_boot(struct store *s, json_t *j)
 {
-	char boot[BOOT_ID_MAX];
-
-	if (boot_id(boot))
-		json_object_set_new(j, "boot", json_string(boot));
+	if (*s->boot)
+		json_object_set_new(j, "boot", json_string(s->boot));
 }
 
 /*
@@ -190,9 +229,8 @@ is_of_this_boot(struct store *s, const char *file, const json_t *j,
 		const char *what)
 {
 	const char *boot = json_string_value(json_object_get(j, "boot"));
-	char now[BOOT_ID_MAX];
 
-	if (!boot || !boot_id(now) || strcmp(now, boot) == 0)
+	if (!boot || !*s->boot || strcmp(s->boot, boot) == 0)
 		return true;
 	log_warn("store", "%s: dropped, the host went down since: %s", s->dir,
 		 what);
@@ -201,7 +239,8 @@ is_of_this_boot(struct store *s, const char *file, const json_t *j,
 }
 
 int
-journal_put(struct store *s, const char *name, const struct journal_rec *r)
+journal_put(struct store *s, const char *name, const struct journal_rec *r,
+	    struct journal_at *at)
 {
 	_cleanup_json_ json_t *j = journal_encode(r);
 	json_t *store = json_string(r->store ? r->store : s->id);
@@ -213,18 +252,20 @@ journal_put(struct store *s, const char *name, const struct journal_rec *r)
 	if (r->boot)
 		json_object_set_new(j, "boot", json_string(r->boot));
 	else
-		set_boot(j);
+		set_boot(s, j);
 	journal_file(name, ".j", file);
-	return replace(s, file, j);
+	return at ? replace(s, file, j, at) : replace_once(s, file, j);
 }
 
 void
-journal_drop(struct store *s, const char *name)
+journal_drop(struct store *s, const char *name, bool has_log)
 {
 	char file[48];
 
 	journal_file(name, ".j", file);
 	recycle(s, file);
+	if (!has_log)
+		return;
 	journal_file(name, ".r", file);
 	if (unlinkat(s->fd[DIR_JOURNAL], file, 0) < 0)
 		store_failed(s, FAULT_WRITE, -errno, "journal");
@@ -287,7 +328,7 @@ journal_scan(struct store *s,
 			      AT_SYMLINK_NOFOLLOW) < 0) {
 			/* Dropped between the two unlinks. */
 			if (errno == ENOENT)
-				journal_drop(s, name);
+				journal_drop(s, name, true);
 			continue;
 		}
 		j = journal_load(s->fd[DIR_JOURNAL], e->d_name);
@@ -316,9 +357,9 @@ journal_move_put(struct store *s, const struct be_opid *opid, const char *from,
 	json_object_set_new(j, "format", json_integer(JOURNAL_FORMAT));
 	journal_set_path(j, "from", from);
 	journal_set_path(j, "to", to);
-	set_boot(j);
+	set_boot(s, j);
 	journal_file(opid->s, ".mv", file);
-	return replace(s, file, j);
+	return replace_once(s, file, j);
 }
 
 void
@@ -373,9 +414,9 @@ journal_attr_put(struct store *s, const struct journal_attr *r)
 	_cleanup_json_ json_t *j = journal_encode_attr(r);
 	char file[48];
 
-	set_boot(j);
+	set_boot(s, j);
 	journal_file(r->id.s, ".at", file);
-	return replace(s, file, j);
+	return replace_once(s, file, j);
 }
 
 void

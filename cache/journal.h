@@ -5,9 +5,11 @@
  *
  *   mounts/NAME/journal/N.j   about mounts/NAME/files/N
  *
- * Written to a temporary name and renamed, without fsync: a killed process
- * leaves the old or the new record, never half of one.  A power cut may lose
- * records; it can only lose bytes that close() had not acknowledged.
+ * The record is one line.  The first one is written to a temporary name and
+ * renamed, later ones follow it; the last complete line counts.  So a killed
+ * process leaves the old or the new record, never half of one.  There is no
+ * fsync: a power cut may lose records; it can only lose bytes that close() had
+ * not acknowledged.
  * Threads: any; the caller serialises the calls about one name.
  */
 #ifndef CACHE_JOURNAL_H
@@ -64,15 +66,26 @@ struct journal_rec {
 /* For records that journal_scan's fn copied out by hand. */
 void journal_rec_release(struct journal_rec *r);
 
-/* Replaces the record of the private file `name`.  0, -ENOSPC, -EROFS, -EIO. */
-int journal_put(struct store *s, const char *name, const struct journal_rec *r);
+/* Where the next line goes; whoever has a name for long keeps it. */
+struct journal_at {
+	int fd; /* -1: not open */
+	uint64_t end;
+};
+#define JOURNAL_AT_INIT { .fd = -1 }
+void journal_close(struct journal_at *at);
+
+/* Replaces the record of the private file `name`.  0, -ENOSPC, -EROFS, -EIO.
+ * at: may be NULL. */
+int journal_put(struct store *s, const char *name, const struct journal_rec *r,
+		struct journal_at *at);
 /* Was it written since this host was started?  If not, power may have been
  * lost between the record and the bytes. */
 bool journal_this_boot(const struct journal_rec *r);
 /* The same with what its log says added, and the log emptied. */
 int journal_fold(struct store *s, const char *name, struct journal_rec *r);
-/* The bytes are in the store, or nobody wants them.  Absence is fine. */
-void journal_drop(struct store *s, const char *name);
+/* The bytes are in the store, or nobody wants them.  Absence is fine.
+ * has_log: there may be one. */
+void journal_drop(struct store *s, const char *name, bool has_log);
 /* Is there a record about `name`, readable or not? */
 bool journal_has(struct store *s, const char *name);
 /*

@@ -49,6 +49,8 @@ struct clean_name {
 /* ext4 keeps all attributes of an inode in one block of 4 KiB. */
 #define XATTR_REC_MAX 2048
 
+#define STORE_BOOT_MAX 40
+
 struct verified_table;
 struct store_idle;
 
@@ -70,6 +72,7 @@ struct store_file {
 
 struct store {
 	char *dir, *instance, *id;
+	char boot[STORE_BOOT_MAX]; /* which start of the host; "" = not told */
 	_Atomic uint64_t size_max, free_min;
 
 	int fd[DIR_N];
@@ -176,6 +179,10 @@ void store_file_free(struct store_file *f);
 struct verified *store_good(struct store_file *f);
 /* Can the kernel read all of it without the disk? */
 bool store_in_memory(const struct store_file *f);
+
+/* --- journal.c ----------------------------------------------------------- */
+
+void journal_boot_id(char out[STORE_BOOT_MAX]);
 
 /* --- store-idle.c -------------------------------------------------------- */
 

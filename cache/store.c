@@ -46,6 +46,7 @@ store_new(const struct store_config *cfg, struct store **out, struct err *err)
 	pthread_mutex_init(&s->setup_lock, NULL);
 	pthread_mutex_init(&s->spare_lock, NULL);
 	pthread_mutex_init(&s->retire_lock, NULL);
+	journal_boot_id(s->boot);
 	reclaim_init(s);
 	atomic_store(&s->next_name, (unsigned long long)timespec_ns(clock_wall()));
 	s->verified = verified_table_new();

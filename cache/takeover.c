@@ -90,7 +90,7 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	if (r->exposed && fstat(fd, &st) == 0) {
 		/* Which bytes the kernel wrote nobody knows: all are sent. */
 		k->attr.size = st.st_size;
-		k->exposed = k->exposed_rw = true;
+		k->exposed = k->exposed_rw = k->mappable = true;
 		k->seen_mtim = k->attr.mtime;
 		rangeset_clear(&k->dirty);
 		if (r->sent.tv_sec && timespec_equal(st.st_ctim, r->sent)) {
@@ -186,7 +186,7 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 	int fd;
 
 	if (!wanted && (was_never_open(t, name, r) || was_sent(c, name, r))) {
-		journal_drop(c->store, name);
+		journal_drop(c->store, name, true);
 		return;
 	}
 	if (r->state == JOURNAL_FAILED || !wanted ||
@@ -248,7 +248,7 @@ cache_discard(struct cache *c, const char *name)
 		return used ? -EBUSY : -ENOENT;
 	} else {
 		store_private_drop(c->store, name);
-		journal_drop(c->store, name);
+		journal_drop(c->store, name, true);
 	}
 	atomic_fetch_sub(&c->failed_files, 1);
 	return 0;

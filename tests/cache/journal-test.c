@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -51,8 +52,8 @@ test_journal(void **state)
 	close(fd);
 	assert_int_equal(store_private_new(b->s, &fd, &other), 0);
 	close(fd);
-	assert_int_equal(journal_put(b->s, name, &r), 0);
-	assert_int_equal(journal_put(b->s, name, &r), 0);
+	assert_int_equal(journal_put(b->s, name, &r, NULL), 0);
+	assert_int_equal(journal_put(b->s, name, &r, NULL), 0);
 	store_free(b->s);
 	b->s = box_store(b->dir, "one", 0, 0);
 	assert_int_equal(journal_scan(b->s, take, &got), 0);
@@ -91,17 +92,82 @@ test_journal(void **state)
 		assert_null(got.path);
 	}
 	assert_int_equal(access(path, F_OK), 0);
-	journal_drop(b->s, name);
-	journal_drop(b->s, name);
+	journal_drop(b->s, name, true);
+	journal_drop(b->s, name, true);
 	assert_int_equal(journal_scan(b->s, take, &got), 0);
 	/* A record whose file is gone speaks of nothing. */
-	assert_int_equal(journal_put(b->s, other, &r), 0);
+	assert_int_equal(journal_put(b->s, other, &r, NULL), 0);
 	store_private_drop(b->s, other);
 	assert_int_equal(journal_scan(b->s, take, &got), 0);
 	assert_null(got.path);
 	snprintf(path, sizeof(path), "%s/v1/mounts/one/journal/%s.j", b->dir,
 		 other);
 	assert_int_equal(access(path, F_OK), -1);
+}
+
+static off_t
+size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void
+expect_size(struct box *b, uint64_t size)
+{
+	struct journal_rec got = { 0 };
+
+	assert_int_equal(journal_scan(b->s, take, &got), 0);
+	assert_non_null(got.path);
+	assert_int_equal(got.size, size);
+	journal_rec_release(&got);
+}
+
+/* Records that follow each other: the last complete one counts, whichever byte
+ * of the next one was the last to be written. */
+static void
+test_lines(void **state)
+{
+	struct box *b = *state;
+	_cleanup_free_ char *name = NULL;
+	struct journal_at at = JOURNAL_AT_INIT;
+	struct journal_rec r = { .path = (char *)"f", .size = 1 };
+	char path[512];
+	off_t first, second;
+	int fd;
+
+	assert_int_equal(store_private_new(b->s, &fd, &name), 0);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/v1/mounts/one/journal/%s.j", b->dir,
+		 name);
+	assert_int_equal(journal_put(b->s, name, &r, &at), 0);
+	first = size_of(path);
+	r.size = 2;
+	assert_int_equal(journal_put(b->s, name, &r, &at), 0);
+	second = size_of(path);
+	assert_true(second > first);
+	expect_size(b, 2);
+	for (off_t n = second - 1; n >= first; n--) {
+		assert_int_equal(truncate(path, n), 0);
+		expect_size(b, 1);
+	}
+	at.end = first;
+	/* It does not grow for ever. */
+	for (r.size = 3; r.size < 300; r.size++) {
+		assert_int_equal(journal_put(b->s, name, &r, &at), 0);
+		expect_size(b, r.size);
+		assert_in_range(size_of(path), 1, 1 << 15);
+	}
+	journal_drop(b->s, name, false);
+	journal_close(&at);
+	/* Its inode is another's record now, with nothing of the old lines. */
+	r.size = 7;
+	assert_int_equal(journal_put(b->s, name, &r, &at), 0);
+	assert_int_equal(size_of(path), first);
+	expect_size(b, 7);
+	journal_close(&at);
 }
 
 static void
@@ -137,7 +203,7 @@ test_many(void **state)
 		x = x * 1103515245u + 12345u;
 		k = (x >> 16) % 50;
 		if (x >> 8 & 1) {
-			journal_drop(b->s, name[k]);
+			journal_drop(b->s, name[k], true);
 			continue;
 		}
 		r.path = name[k];
@@ -145,7 +211,7 @@ test_many(void **state)
 		r.size = (x >> 10) % (sizeof(words) - 1);
 		memset(words, 'w', sizeof(words));
 		words[r.size] = '\0';
-		assert_int_equal(journal_put(b->s, name[k], &r), 0);
+		assert_int_equal(journal_put(b->s, name[k], &r, NULL), 0);
 		assert_true(journal_has(b->s, name[k]));
 	}
 	for (unsigned i = 0; i < 50; i++)
@@ -201,7 +267,7 @@ with_record(struct box *b, size_t n, uint64_t size)
 	assert_int_equal(store_private_new(b->s, &fd, &name), 0);
 	assert_int_equal(ftruncate(fd, (off_t)n), 0);
 	close(fd);
-	assert_int_equal(journal_put(b->s, name, &r), 0);
+	assert_int_equal(journal_put(b->s, name, &r, NULL), 0);
 	return name;
 }
 
@@ -233,7 +299,7 @@ test_longer_file(void **state)
 	assert_int_equal(journal_fold(b->s, name, &got), 0);
 	assert_int_equal(got.size, 10); /* this boot: it knows better */
 	journal_rec_release(&got);
-	edit(b, file, "\"boot\": \"", "\"boot\": \"not ");
+	edit(b, file, "\"boot\":\"", "\"boot\":\"not ");
 	assert_int_equal(journal_scan(b->s, take, &got), 0);
 	assert_int_equal(journal_fold(b->s, name, &got), 0);
 	assert_int_equal(got.size, 5000);
@@ -278,8 +344,8 @@ test_other_boot(void **state)
 	journal_move_scan(b->s, count_move, &n);
 	journal_attr_scan(b->s, count_attr, &n);
 	assert_int_equal(n, 2);
-	edit(b, mv, "\"boot\": \"", "\"boot\": \"not ");
-	edit(b, at, "\"boot\": \"", "\"boot\": \"not ");
+	edit(b, mv, "\"boot\":\"", "\"boot\":\"not ");
+	edit(b, at, "\"boot\":\"", "\"boot\":\"not ");
 	for (int i = 0; i < 2; i++) {
 		journal_move_scan(b->s, count_move, &n);
 		journal_attr_scan(b->s, count_attr, &n);
@@ -298,6 +364,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_longer_file, box_setup,
 						box_teardown),
 		cmocka_unit_test_setup_teardown(test_other_boot, box_setup,
+						box_teardown),
+		cmocka_unit_test_setup_teardown(test_lines, box_setup,
 						box_teardown),
 		cmocka_unit_test_setup_teardown(test_many, box_setup,
 						box_teardown),

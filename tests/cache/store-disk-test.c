@@ -349,9 +349,9 @@ nothing_works(struct store *s, int private_error)
 	assert_int_equal(look(s, "new", "x", 1), 0);
 	assert_false(store_rekey(s, "kept", &v, "other", &w));
 	assert_int_equal(store_private_new(s, &fd, &name), private_error);
-	r = journal_put(s, "1", &rec);
+	r = journal_put(s, "1", &rec, NULL);
 	assert_int_equal(r, private_error);
-	journal_drop(s, "1");
+	journal_drop(s, "1", true);
 	store_private_drop(s, "1");
 	store_forget(s, "nothing", &v);
 	store_reclaim(s);

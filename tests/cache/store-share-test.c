@@ -534,10 +534,10 @@ op_journal(struct store *s)
 			memset(words, 'w', sizeof(words));
 			words[r.size] = '\0';
 			r.words = words;
-			NEED(journal_put(s, name, &r) == 0);
+			NEED(journal_put(s, name, &r, NULL) == 0);
 		}
 		if (i < 2)
-			journal_drop(s, name);
+			journal_drop(s, name, true);
 	}
 }
 
@@ -545,7 +545,7 @@ static void
 whole_record(void *arg, const char *name, struct journal_rec *r)
 {
 	assert_int_equal(strlen(r->words), r->size);
-	journal_drop(arg, name);
+	journal_drop(arg, name, true);
 }
 
 static bool

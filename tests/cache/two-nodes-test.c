@@ -327,7 +327,7 @@ joining_cut_short(bool in_place)
 	node_put(&p.b, "log", "from b");
 	assert_int_equal(store_private_new(p.a.c->store, &fd, &name), 0);
 	assert_int_equal(write(fd, "mine", 4), 4);
-	assert_int_equal(journal_put(p.a.c->store, name, &rec), 0);
+	assert_int_equal(journal_put(p.a.c->store, name, &rec, NULL), 0);
 	cache_takeover(p.a.c, everything, NULL);
 	f = node_open(&p.a, "log", O_WRONLY | O_APPEND);
 	assert_int_equal(node_close(&p.a, f), -EIO);

@@ -106,7 +106,7 @@ same content "$(cat "$work/new")" 12345
 echo "newer and longer" >"$store_dir/file"
 find "$C" -name '*.j' | while read -r j; do
 	case $(cat "$j") in *'"gone"'*)
-		sed -i 's/"boot": "[^"]*"/"boot": "another"/' "$j"
+		sed -i 's/"boot":"[^"]*"/"boot":"another"/' "$j"
 	esac
 done
 mount_node a "$SOURCE" "$D"

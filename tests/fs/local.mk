@@ -57,6 +57,7 @@ shell_tests += \
 	tests/fs/excl-race.sh \
 	tests/fs/close-together.sh \
 	tests/fs/git.sh \
+	tests/fs/create-cost.sh \
 	tests/fs/hedge.sh \
 	tests/fs/https.sh \
 	tests/fs/nginx.sh \

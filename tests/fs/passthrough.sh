@@ -102,6 +102,27 @@ while on_b('map')[:3] != b'ACD': # msync: at the next close or rescan (P1)
     assert time.monotonic() < deadline, 'a mapping was forgotten'
     time.sleep(0.1)
 
+# A file that was written by descriptors that can't be mapped, and then is.
+p = a + '/late-map'
+w = os.open(p, os.O_CREAT | os.O_WRONLY)
+os.write(w, b'm' * 300000)
+os.fsync(w)
+fd = os.open(p, os.O_RDWR)
+m = mmap.mmap(fd, 300000)
+os.close(fd)
+m[0:1] = b'A'
+os.fsync(w)
+m[1:2] = b'B' # no new fault unless protected
+os.fsync(w)
+assert on_b('late-map')[:3] == b'ABm'
+os.close(w)
+m[2:3] = b'C'
+m.close()
+deadline = time.monotonic() + 30
+while on_b('late-map')[:3] != b'ABC':
+    assert time.monotonic() < deadline, 'a mapping was forgotten'
+    time.sleep(0.1)
+
 # Unlinked, renamed and replaced while open.
 p = fresh('gone', b'1234')
 fd = os.open(p, os.O_RDWR)

@@ -108,7 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put("journal/1.j", data, size);
 	journal_scan(store, seen, &first);
 	if (first.path) {
-		FUZZ_CHECK(journal_put(store, "1", &first) == 0);
+		FUZZ_CHECK(journal_put(store, "1", &first, NULL) == 0);
 		FUZZ_CHECK(journal_scan(store, seen, &first) == 0);
 	}
 	journal_rec_release(&first);
