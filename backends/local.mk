@@ -55,6 +55,7 @@ libbackends_a_SOURCES += \
 	$(NULL)
 
 libbackends_a_SOURCES += \
+	backends/breaker.c backends/breaker.h \
 	backends/wrap.h backends/wrap-fault.c backends/wrap-retry.c \
 	backends/wrap-trace.c \
 	$(NULL)

@@ -7,11 +7,9 @@
  * that doubles up to backoff_max (full jitter: the nodes of a share must not
  * come back all at once).
  *
- * While the store is down (DOWN_AFTER failures in a row, or quick calls that
- * hang for HANG_NS, as in the kernel's NFS client) no call reaches it but one
- * look every LOOK_EVERY: a dead store gets no threads, and everybody goes on
- * within a second when it is back.  A caller with an older answer (have_stale)
- * does not wait.
+ * While the store is down (breaker.h) no call reaches it but one look every
+ * LOOK_EVERY, and everybody goes on within a second when it is back.  A caller
+ * with an older answer (have_stale) does not wait.
  *
  * A repeated call carries the same arguments, ctx->attempt says so, and the
  * operation id lets the store recognise it (B5).  A listing is delivered when
@@ -25,12 +23,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "backends/breaker.h"
 #include "backends/wrap.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -39,28 +37,15 @@
 
 /* A cancelled caller is noticed within this. */
 #define NAP_NS (20 * NSEC_PER_MSEC)
-#define HANG_NS (5 * NSEC_PER_SEC)
 #define LOOK_EVERY (NSEC_PER_SEC / 2)
-#define LOOK_LIMIT (2 * NSEC_PER_SEC)
-/* Failures in a row that make a store "down". */
-#define DOWN_AFTER 3
 
 struct retry {
 	struct backend be;
 	struct wrap_retry_config cfg; /* but for these two */
 	atomic_bool hard;
 	_Atomic int64_t timeo_ns;
-	pthread_mutex_t lock; /* all below */
-	unsigned failures;    /* in a row, of all calls */
-	int64_t since_ns;     /* of the first of them */
-	bool told;	      /* that it is down */
-	uint64_t retries, gave_up;
-	/* The circuit breaker. */
-	unsigned quick;	      /* calls under way that should not take long */
-	int64_t quick_ns;     /* since when none of them has come back */
-	bool looking;	      /* somebody asks whether the store is there */
-	int64_t look_ns;      /* since then; else when to look next */
-	uint64_t looks;
+	struct breaker breaker;
+	_Atomic uint64_t retries, gave_up;
 };
 
 static const struct backend_ops retry_ops;
@@ -104,23 +89,14 @@ attempts_end(struct attempts *a, int ret)
 	return ret;
 }
 
-/* The store has answered, be it with an error. */
 static void
 answered(struct retry *r)
 {
-	int64_t since_ns;
-	bool back;
+	int64_t down = breaker_answered(&r->breaker);
 
-	pthread_mutex_lock(&r->lock);
-	back = r->told;
-	since_ns = r->since_ns;
-	r->failures = 0;
-	r->told = false;
-	r->quick_ns = clock_mono_ns();
-	pthread_mutex_unlock(&r->lock);
-	if (back)
+	if (down)
 		log_warn("backend", "the store is back after %.1f s",
-			 (double)(clock_mono_ns() - since_ns) / NSEC_PER_SEC);
+			 (double)down / NSEC_PER_SEC);
 }
 
 static void
@@ -134,15 +110,7 @@ say_down(struct retry *r, const char *words)
 static void
 failed(struct retry *r, const struct be_ctx *ctx, const char *call)
 {
-	bool tell = false;
-
-	pthread_mutex_lock(&r->lock);
-	if (r->failures++ == 0)
-		r->since_ns = clock_mono_ns();
-	if (r->failures >= DOWN_AFTER && !r->told)
-		tell = r->told = true;
-	pthread_mutex_unlock(&r->lock);
-	if (tell)
+	if (breaker_failed(&r->breaker))
 		say_down(r, ctx->err && ctx->err->msg ? ctx->err->msg : call);
 }
 
@@ -203,9 +171,7 @@ give_up(struct attempts *a, int ret)
 	bool ours = !a->caller_deadline_ns ||
 		    ctx->deadline_ns < a->caller_deadline_ns;
 
-	pthread_mutex_lock(&r->lock);
-	r->gave_up++;
-	pthread_mutex_unlock(&r->lock);
+	atomic_fetch_add(&r->gave_up, 1);
 	if (ctx->err && ctx->err->msg)
 		err_prefix(ctx->err, "gave up after %.1f s",
 			   (double)(clock_mono_ns() - a->start_ns) /
@@ -220,75 +186,7 @@ give_up(struct attempts *a, int ret)
 	return ret;
 }
 
-/* --- the circuit breaker --------------------------------------------------- */
-
-static void
-quick_begin(struct attempts *a)
-{
-	struct retry *r = a->r;
-
-	if (!a->quick)
-		return;
-	pthread_mutex_lock(&r->lock);
-	if (r->quick++ == 0)
-		r->quick_ns = clock_mono_ns();
-	pthread_mutex_unlock(&r->lock);
-}
-
-static void
-quick_end(struct attempts *a)
-{
-	struct retry *r = a->r;
-
-	if (!a->quick)
-		return;
-	pthread_mutex_lock(&r->lock);
-	r->quick--;
-	r->quick_ns = clock_mono_ns();
-	pthread_mutex_unlock(&r->lock);
-}
-
-static bool
-hangs_locked(const struct retry *r, int64_t ns)
-{
-	return r->quick && clock_mono_ns() - r->quick_ns > ns;
-}
-
-static void
-hangs_down_locked(struct retry *r)
-{
-	r->told = true;
-	r->since_ns = r->quick_ns;
-	r->failures = DOWN_AFTER;
-}
-
-enum gate { GATE_OPEN, GATE_SHUT, GATE_LOOK };
-
-/* tell: it was just found out that the store hangs. */
-static enum gate
-gate_of(struct retry *r, bool *tell)
-{
-	int64_t now = clock_mono_ns();
-	enum gate gate = GATE_SHUT;
-
-	pthread_mutex_lock(&r->lock);
-	if (r->failures < DOWN_AFTER && !hangs_locked(r, HANG_NS)) {
-		gate = GATE_OPEN;
-	} else if (r->looking) {
-		/* Whoever looks may hang as well. */
-		if (now - r->look_ns > LOOK_LIMIT && !r->told) {
-			*tell = true;
-			hangs_down_locked(r);
-		}
-	} else if (now >= r->look_ns) {
-		r->looking = true;
-		r->look_ns = now;
-		r->looks++;
-		gate = GATE_LOOK;
-	}
-	pthread_mutex_unlock(&r->lock);
-	return gate;
-}
+/* --- while the store is down ----------------------------------------------- */
 
 /* A name that nobody has, so that nothing can answer but the store. */
 static void
@@ -307,7 +205,7 @@ look(struct attempts *a)
 	ctx.err = &err;
 	ctx.transient = false;
 	ctx.attempt = 0;
-	ctx.deadline_ns = clock_mono_ns() + LOOK_LIMIT;
+	ctx.deadline_ns = clock_mono_ns() + BREAKER_LOOK_LIMIT;
 	snprintf(path, sizeof(path), ".sharedfs-look-%" PRIx64,
 		 (uint64_t)clock_mono_ns());
 	ret = be_getattr(r->be.below, &ctx, path, BE_HINT_FILE, &attr);
@@ -317,10 +215,7 @@ look(struct attempts *a)
 		failed(r, &ctx, "getattr");
 	else
 		answered(r);
-	pthread_mutex_lock(&r->lock);
-	r->looking = false;
-	r->look_ns = clock_mono_ns() + every;
-	pthread_mutex_unlock(&r->lock);
+	breaker_looked(&r->breaker, every);
 }
 
 /* 0: the store is there, as far as anybody knows.  Else the call must end. */
@@ -331,16 +226,16 @@ wait_for_store(struct attempts *a)
 	bool waited = false;
 
 	for (;;) {
-		bool tell = false;
-		enum gate gate = gate_of(a->r, &tell);
+		bool tell;
+		enum breaker_word word = breaker_ask(&a->r->breaker, &tell);
 
 		if (tell)
 			say_down(a->r, "calls hang");
-		if (gate == GATE_LOOK) {
+		if (word == BREAKER_LOOK) {
 			look(a);
 			continue;
 		}
-		if (gate == GATE_OPEN)
+		if (word == BREAKER_GO)
 			break;
 		if (is_cancelled(ctx))
 			return be_must_stop(ctx);
@@ -380,7 +275,8 @@ attempts_begin(struct attempts *a, struct backend *be, struct be_ctx *ctx,
 	ret = wait_for_store(a);
 	if (ret < 0)
 		return attempts_end(a, ret);
-	quick_begin(a);
+	if (quick)
+		breaker_begin(&a->r->breaker);
 	return 0;
 }
 
@@ -392,14 +288,16 @@ attempts_more(struct attempts *a, int *ret)
 	int stop;
 
 	if (*ret >= 0 || !ctx->transient) {
-		quick_end(a);
+		if (a->quick)
+			breaker_end(&a->r->breaker);
 		if (*ret != -EINTR)
 			answered(a->r);
 		*ret = attempts_end(a, *ret);
 		return false;
 	}
 	failed(a->r, ctx, a->call);
-	quick_end(a);
+	if (a->quick)
+		breaker_end(&a->r->breaker);
 	attempts_limit(a);
 	if (ctx->deadline_ns && clock_mono_ns() >= ctx->deadline_ns) {
 		*ret = attempts_end(a, give_up(a, *ret));
@@ -419,11 +317,10 @@ attempts_more(struct attempts *a, int *ret)
 		*ret = attempts_end(a, stop);
 		return false;
 	}
-	pthread_mutex_lock(&a->r->lock);
-	a->r->retries++;
-	pthread_mutex_unlock(&a->r->lock);
+	atomic_fetch_add(&a->r->retries, 1);
 	ctx->attempt++;
-	quick_begin(a);
+	if (a->quick)
+		breaker_begin(&a->r->breaker);
 	return true;
 }
 
@@ -841,16 +738,10 @@ static void
 retry_stats(struct backend *be, be_stat_fn *fn, void *arg)
 {
 	struct retry *r = retry_of(be);
-	uint64_t retries, gave_up, looks;
 
-	pthread_mutex_lock(&r->lock);
-	looks = r->looks;
-	retries = r->retries;
-	gave_up = r->gave_up;
-	pthread_mutex_unlock(&r->lock);
-	fn(arg, "retries", retries);
-	fn(arg, "gave_up", gave_up);
-	fn(arg, "looks", looks);
+	fn(arg, "retries", atomic_load(&r->retries));
+	fn(arg, "gave_up", atomic_load(&r->gave_up));
+	fn(arg, "looks", breaker_looks(&r->breaker));
 	be_stats(be->below, fn, arg);
 }
 
@@ -859,7 +750,7 @@ retry_free(struct backend *be)
 {
 	struct retry *r = (struct retry *)be;
 
-	pthread_mutex_destroy(&r->lock);
+	breaker_release(&r->breaker);
 	free(r);
 }
 
@@ -902,7 +793,7 @@ wrap_retry_new(struct backend **below, const struct wrap_retry_config *cfg,
 	r->cfg = *cfg;
 	atomic_init(&r->hard, cfg->hard);
 	atomic_init(&r->timeo_ns, cfg->timeo_ns);
-	pthread_mutex_init(&r->lock, NULL);
+	breaker_init(&r->breaker);
 	*out = &r->be;
 	return 0;
 }
@@ -933,15 +824,7 @@ wrap_retry_health(const struct backend *be)
 	if (!be)
 		return BE_UP;
 	r = (struct retry *)(uintptr_t)be;
-	pthread_mutex_lock(&r->lock);
-	/* If all threads hang there is none that could have a look. */
-	tell = !r->told && hangs_locked(r, HANG_NS + LOOK_LIMIT);
-	if (tell)
-		hangs_down_locked(r);
-	health = r->failures == 0	    ? BE_UP
-		 : r->failures < DOWN_AFTER ? BE_DEGRADED
-					    : BE_DOWN;
-	pthread_mutex_unlock(&r->lock);
+	health = breaker_health(&r->breaker, &tell);
 	if (tell)
 		say_down(r, "calls hang");
 	return health;
