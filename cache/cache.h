@@ -253,6 +253,8 @@ int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
  * the file?  Nobody writes to it unseen as long as it is not exposed.  *ver, if
  * not NULL: its version. */
 bool cache_is_small_clean(struct cfile *cf, struct be_ver *ver);
+/* Is it long (64 MiB), and not all of it here? */
+bool cache_is_long_partial(struct cfile *cf);
 /* fsync(): also what else of the file has not been sent. */
 int cache_fsync(struct cfile *cf, struct cache_ctx *ctx);
 /* The same of a name, for directories. */

@@ -40,6 +40,10 @@
  * quarter less time so; without the fstat as much, and more above it
  * (bench/README.md). */
 #define SMALL_MAX (128u * 1024)
+/* What is not read through them while it comes: as much as is fetched ahead.
+ * Shorter files are here soon, and then a program that reads a few bytes at a
+ * time is glad of the pages. */
+#define LONG_FILE (64u << 20)
 
 static bool
 same_stamp(const struct stat *a, const struct stat *b)
@@ -356,6 +360,20 @@ cache_is_small_clean(struct cfile *cf, struct be_ver *ver)
 	     store_file_size(k->clean) <= SMALL_MAX;
 	if (is && ver)
 		*ver = k->base;
+	pthread_mutex_unlock(&k->lock);
+	return is;
+}
+
+bool
+cache_is_long_partial(struct cfile *cf)
+{
+	struct content *k = cf->k;
+	bool is;
+
+	pthread_mutex_lock(&k->lock);
+	is = k->attr.size >= LONG_FILE && k->in_store &&
+	     (k->fd < 0 ? !k->clean || k->clean_bad :
+			  !content_local_locked(k, 0, k->clean_end));
 	pthread_mutex_unlock(&k->lock);
 	return is;
 }

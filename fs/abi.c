@@ -19,6 +19,7 @@
 #define ABI_HAS_RESEND2 (UINT32_C(1) << (39 - 32)) /* in flags2 */
 
 #define ABI_PASSTHROUGH2 (UINT32_C(1) << (37 - 32))
+#define ABI_DIRECT_MMAP2 (UINT32_C(1) << (36 - 32))
 #define ABI_HANDLE_KILLPRIV_V2 (UINT32_C(1) << 28)
 #define ABI_MINOR 40 /* what passthrough and resend came with */
 #define ABI_OPEN_PASSTHROUGH (UINT32_C(1) << 7)
@@ -145,13 +146,25 @@ abi_can_passthrough(const void *init, size_t n)
 	       (in.flags & ABI_HANDLE_KILLPRIV_V2);
 }
 
+bool
+abi_can_map_direct(const void *init, size_t n)
+{
+	struct abi_init_in in;
+
+	if (n < sizeof(struct fuse_in_header) + sizeof(in))
+		return false;
+	memcpy(&in, (const char *)init + sizeof(struct fuse_in_header),
+	       sizeof(in));
+	return (in.flags & ABI_INIT_EXT) && (in.flags2 & ABI_DIRECT_MMAP2);
+}
+
 void
-abi_want_parallel(void *reply, size_t n, const void *init, size_t init_len)
+abi_want_offered(void *reply, size_t n, const void *init, size_t init_len)
 {
 	const size_t flags_at = sizeof(struct fuse_in_header) +
 				offsetof(struct fuse_init_in, flags);
 	struct fuse_out_header h;
-	struct fuse_init_out out;
+	struct abi_init_out out;
 	uint32_t offered;
 
 	memcpy(&h, reply, sizeof(h));
@@ -161,6 +174,10 @@ abi_want_parallel(void *reply, size_t n, const void *init, size_t init_len)
 	memcpy(&offered, (const char *)init + flags_at, sizeof(offered));
 	memcpy(&out, (char *)reply + sizeof(h), sizeof(out));
 	out.flags |= offered & FUSE_PARALLEL_DIROPS;
+	if (abi_can_map_direct(init, init_len)) {
+		out.flags |= ABI_INIT_EXT;
+		out.flags2 |= ABI_DIRECT_MMAP2;
+	}
 	memcpy((char *)reply + sizeof(h), &out, sizeof(out));
 }
 

@@ -22,11 +22,16 @@ int abi_resend(int fd);
 size_t abi_gather(const struct iovec *iov, int count, void *reply, size_t cap);
 /* Does the kernel of this INIT know passthrough (6.9)? */
 bool abi_can_passthrough(const void *init, size_t n);
-/* In the reply to INIT: lookups in one directory need not wait for each other.
- * (libfuse 3.14 forgets to pass on FUSE_CAP_PARALLEL_DIROPS; then one lookup
- * that waits for the store keeps all others of its directory waiting, and not
- * even SIGKILL ends them.) */
-void abi_want_parallel(void *reply, size_t n, const void *init, size_t init_len);
+/* Does the kernel of this INIT map files with MAP_SHARED whose handles are
+ * DIRECT_IO (6.6)?  Older ones refuse it with ENODEV. */
+bool abi_can_map_direct(const void *init, size_t n);
+/*
+ * In the reply to INIT: mappings as above, and lookups in one directory need
+ * not wait for each other.  (libfuse 3.14 forgets to pass on
+ * FUSE_CAP_PARALLEL_DIROPS; then one lookup that waits for the store keeps all
+ * others of its directory waiting, and not even SIGKILL ends them.)
+ */
+void abi_want_offered(void *reply, size_t n, const void *init, size_t init_len);
 /*
  * In the reply to INIT: asks for passthrough, for HANDLE_KILLPRIV_V2 (without
  * it every passthrough write asks for security.capability first) and for

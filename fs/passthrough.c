@@ -34,6 +34,7 @@ struct node {
 struct passthrough {
 	int fd;
 	_Atomic(const char *) off; /* why not; NULL: on */
+	bool streams; /* see is_stream() */
 	pthread_mutex_t lock; /* protects the nodes */
 	pthread_cond_t cond;  /* a decision was made */
 	struct node *nodes;   /* those with an open handle */
@@ -48,6 +49,7 @@ passthrough_new(struct fs *fs, int fuse_fd, const void *init, size_t n)
 	struct passthrough *p = xcalloc(1, sizeof(*p));
 
 	p->fd = fuse_fd;
+	p->streams = abi_can_map_direct(init, n);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
 	if (strcmp(fs->opt->passthrough, "off") == 0)
@@ -206,6 +208,17 @@ rejoin(struct request *r, struct cfile *cf, struct fuse_file_info *fi,
 	return 0;
 }
 
+/* The pages that the kernel would fill behind a long cold read cost more than
+ * the transfer: without them its bytes are copied once less, to memory that the
+ * reader has already. */
+static bool
+is_stream(const struct passthrough *p, struct cfile *cf,
+	  const struct fuse_file_info *fi)
+{
+	return p->streams && (fi->flags & O_ACCMODE) == O_RDONLY &&
+	       cache_is_long_partial(cf);
+}
+
 int
 passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 		  struct fuse_file_info *fi, int32_t *id)
@@ -258,6 +271,8 @@ passthrough_begin(struct request *r, uint64_t number, struct cfile *cf,
 	if (ret < 0)
 		leave_locked(p, n);
 	pthread_mutex_unlock(&p->lock);
+	if (ret >= 0 && !*id && is_stream(p, cf, fi))
+		fi->direct_io = 1;
 	return ret < 0 ? ret : 0;
 }
 

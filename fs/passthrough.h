@@ -7,6 +7,8 @@
  *     backing id; mixing them is EIO;
  *   - a handle that must be served beside such ones (O_SYNC, O_DIRECT, O_APPEND)
  *     gets DIRECT_IO and the same id;
+ *   - a handle that reads a long file which is not here yet gets DIRECT_IO
+ *     without an id: it counts as cached, and so do its mappings;
  *   - when the last handle is gone the node may change over.
  *
  * Which files may be given away is the cache's to say (cache_expose).

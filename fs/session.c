@@ -253,7 +253,7 @@ answer_init(struct session *s, int fd, struct iovec *iov, int count)
 	n = abi_gather(iov, count, reply, sizeof(reply));
 	if (!n)
 		return writev(fd, iov, count);
-	abi_want_parallel(reply, n, s->init, s->init_len);
+	abi_want_offered(reply, n, s->init, s->init_len);
 	if (passthrough_on(s->fs->passthrough))
 		abi_want_passthrough(reply, n);
 	return write(fd, reply, n);

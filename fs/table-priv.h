@@ -21,7 +21,7 @@
 #include "fs/table.h"
 
 #define TABLE_MAGIC "sharedfs table\n"
-#define TABLE_VERSION 5
+#define TABLE_VERSION 6
 #define TABLE_NODES (UINT32_C(1) << 24)
 #define TABLE_GRANULE 16u
 #define TABLE_GRANULES (UINT32_C(1) << 27) /* 2 GiB of names */

@@ -63,6 +63,7 @@ shell_tests += \
 	tests/fs/nginx.sh \
 	tests/fs/no-stall.sh \
 	tests/fs/read-cold.sh \
+	tests/fs/read-long.sh \
 	tests/fs/requests.sh \
 	tests/fs/requests-programs.sh \
 	tests/fs/list-requests.sh \
