@@ -177,8 +177,9 @@ void store_file_free(struct store_file *f);
 /* What is known to be good of f; nothing, if somebody has changed the inode
  * since.  NULL: it has another size.  Valid as long as f. */
 struct verified *store_good(struct store_file *f);
-/* Can the kernel read all of it without the disk? */
-bool store_in_memory(const struct store_file *f);
+/* The first block that the kernel would read from the disk; their number if all
+ * are in memory. */
+uint64_t store_first_on_disk(const struct store_file *f);
 
 /* --- journal.c ----------------------------------------------------------- */
 

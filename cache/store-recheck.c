@@ -45,19 +45,45 @@ store_good(struct store_file *f)
 	return good;
 }
 
-bool
-store_in_memory(const struct store_file *f)
+/* Are the blocks [from, to) all in memory? */
+static bool
+in_memory(const struct store_file *f, uint64_t from, uint64_t to)
 {
-	const struct {
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t start = from * STORE_BLOCK, end = to * STORE_BLOCK;
+	struct {
 		uint64_t off, len;
-	} range = { 0, f->rec.size };
+	} range;
 	struct {
 		uint64_t cached, dirty, writeback, evicted, recently;
 	} now;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
+	if (end > f->rec.size)
+		end = f->rec.size;
+	if (start >= end)
+		return true; /* (a length of 0 would mean: to the end) */
+	range.off = start;
+	range.len = end - start;
 	/* An older kernel does not tell; it does not read by itself either. */
 	if (syscall(SYS_cachestat, f->fd, &range, &now, 0) < 0)
 		return true;
-	return now.cached >= (f->rec.size + page - 1) / page;
+	return now.cached >= (range.len + page - 1) / page;
+}
+
+uint64_t
+store_first_on_disk(const struct store_file *f)
+{
+	uint64_t from = 0, to = f->rec.nblocks;
+
+	if (in_memory(f, 0, to))
+		return to;
+	while (to - from > 1) {
+		uint64_t mid = from + (to - from) / 2;
+
+		if (in_memory(f, from, mid))
+			from = mid;
+		else
+			to = mid;
+	}
+	return from;
 }

@@ -458,11 +458,12 @@ store_read(struct store_file *f, uint64_t off, void *p, size_t len, size_t *got)
 }
 
 /* Before the kernel reads by itself: nobody would notice an error there, and it
- * would come back with each open.  Of a large file the ends will do. */
+ * would come back with each open.  Of a large file the ends will do, and
+ * something that is read from the disk and not from memory. */
 static bool
-is_worth_a_look(const struct store_file *f, uint64_t block)
+is_worth_a_look(const struct store_file *f, uint64_t block, uint64_t on_disk)
 {
-	return f->rec.size <= LOOK_MAX || block == 0 ||
+	return f->rec.size <= LOOK_MAX || block == 0 || block == on_disk ||
 	       block == f->rec.nblocks - 1;
 }
 
@@ -471,6 +472,7 @@ store_verify(struct store_file *f)
 {
 	_cleanup_free_ char *p = NULL;
 	struct verified *good;
+	uint64_t on_disk;
 	bool look;
 
 	if (atomic_load(&f->bad))
@@ -478,11 +480,13 @@ store_verify(struct store_file *f)
 	good = store_good(f);
 	if (!good)
 		return spoil(f, -EBADMSG, "size");
-	look = !store_in_memory(f);
+	on_disk = store_first_on_disk(f);
+	look = on_disk < f->rec.nblocks;
 	for (uint64_t b = 0; b < f->rec.nblocks; b++) {
 		int r;
 
-		if (verified_has(good, b) && !(look && is_worth_a_look(f, b)))
+		if (verified_has(good, b) &&
+		    !(look && is_worth_a_look(f, b, on_disk)))
 			continue;
 		if (!p)
 			p = xmalloc(STORE_BLOCK);
