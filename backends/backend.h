@@ -207,6 +207,10 @@ struct be_commit {
 	 * an attempt with this operation id has reached the store, -ESTALE if
 	 * not.  For stores whose need() asks for something. */
 	bool look;
+	/* The dirty bytes were appended (O_APPEND): a store that writes in place
+	 * lets no other node's append come between its look at the end of the
+	 * file and the write. */
+	bool append;
 };
 
 /* Facts about a store, filled by probe(); data, never names (STYLE 10). */

@@ -125,6 +125,13 @@ file_stat_own(struct file *f, int dir, const char *base, struct be_attr *out)
 	return ret;
 }
 
+void
+file_disown(struct be_attr *out)
+{
+	be_ver_set(&out->ver, "?", 1);
+	out->flags |= BE_ATTR_RACY;
+}
+
 /* A path that means just the inode behind a descriptor, O_PATH or not. */
 struct self {
 	char path[40];

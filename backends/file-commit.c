@@ -6,6 +6,7 @@
  * Windows, named in docs/semantics.md:
  * - Between the look at the version and the end of the writing another node
  *   can write too.  Ranges that both wrote are the last writer's, as on NFS.
+ *   Only appends of two nodes exclude each other, by a lock.
  * - A failure in the middle (network, quota of a neighbour) leaves some ranges
  *   new and some old; the caller keeps the bytes and writes them again.
  * Room for the data is allocated first, so a full store refuses before the
@@ -22,10 +23,16 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/xalloc.h"
 
 #define CHUNK (1024u * 1024)
+/* Nodes that append lock this byte; programs have no reason to. */
+#define APPEND_LOCK (INT64_MAX - 1)
+/* One that locks the whole file, from elsewhere, must not stop us for good. */
+#define LOCK_WAIT_NS (2 * NSEC_PER_SEC)
+#define LOCK_LOOK_NS (2 * NSEC_PER_MSEC)
 
 struct job {
 	struct file *f;
@@ -284,6 +291,32 @@ open_target(struct file *f, struct be_ctx *ctx, const struct file_place *at,
 	return -EAGAIN;
 }
 
+/*
+ * Two nodes that append would both find the same end of the file, and one write
+ * over the other's bytes.  Ends with the descriptor.  Where the file system has
+ * no locks the window stays.
+ */
+static int
+lock_append(struct job *j)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = APPEND_LOCK,
+		.l_len = 1,
+	};
+	int64_t end = clock_mono_ns() + LOCK_WAIT_NS;
+	int ret = 0;
+
+	while (fcntl(j->to, F_OFD_SETLK, &lock) &&
+	       (errno == EAGAIN || errno == EACCES || errno == EINTR) &&
+	       clock_mono_ns() < end && ret == 0) {
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_LOOK_NS }, NULL);
+		ret = must_stop(j);
+	}
+	return ret;
+}
+
 static int
 check_target(struct job *j, bool fresh, struct be_attr *now)
 {
@@ -337,6 +370,22 @@ set_beside(struct job *j, bool fresh)
 			j->c->attr);
 }
 
+/*
+ * The version of what was just written.  At once: fsync() takes its time, and a
+ * version that came with another node's bytes would be believed to be of ours.
+ */
+static int
+stat_written(struct job *j, struct be_attr *out)
+{
+	int ret = file_stat_own(j->f, j->to, "", out);
+
+	if (ret == 0 && out->size != j->c->size) {
+		out->size = j->c->size;
+		file_disown(out);
+	}
+	return ret;
+}
+
 int
 file_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 	    struct be_attr *out)
@@ -356,7 +405,10 @@ file_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 		return file_fail(call.f, ctx, fd, "commit", c->path);
 	j.to = fd;
 	j.buf = buf = xmalloc(CHUNK);
-	ret = check_target(&j, fresh, &now);
+	if (c->append)
+		ret = lock_append(&j);
+	if (ret == 0)
+		ret = check_target(&j, fresh, &now);
 	if (ret == -EEXIST || ret == -ESTALE)
 		return be_fail(ctx, ret, false, "commit \"%s\": %s", c->path,
 			       ret == -EEXIST ? "it is there already"
@@ -365,12 +417,12 @@ file_commit(struct backend *be, struct be_ctx *ctx, const struct be_commit *c,
 		ret = write_data(&j);
 	if (ret == 0)
 		ret = set_beside(&j, fresh);
+	if (ret == 0)
+		ret = stat_written(&j, out);
 	if (ret == 0 && fsync(fd))
 		ret = -errno;
 	if (ret == 0 && fresh)
 		ret = file_sync_dir(&call.at);
-	if (ret == 0)
-		ret = file_stat_own(call.f, fd, "", out);
 	if (ret == 0)
 		return 0;
 	if (fresh) /* ours, and not what was promised */

@@ -96,6 +96,9 @@ int file_stat_fd(struct file *f, int fd, struct be_attr *out);
 /* For the answer of a call that has changed it: see file-attr.c. */
 int file_stat_own(struct file *f, int dir, const char *base,
 		  struct be_attr *out);
+/* Others have changed the bytes within the call: the version in *out becomes one
+ * that no file has, and is not believed. */
+void file_disown(struct be_attr *out);
 /* What mask names, on a name; nothing is followed. */
 int file_set(struct file *f, const struct file_place *p, unsigned mask,
 	     const struct be_attr *attr);

@@ -201,17 +201,17 @@ file_list(struct backend *be, struct be_ctx *ctx, const char *path,
 /* --- conditions ----------------------------------------------------------- */
 
 /* B6, by a look immediately before: between it and the call that follows
- * another may change the file. */
+ * another may change the file.  *now is what was seen; mode 0: no look. */
 static int
-cond_check(struct file_call *c, struct be_ctx *ctx, const struct be_cond *cond,
-	   const char *call, const char *path)
+cond_look(struct file_call *c, struct be_ctx *ctx, const struct be_cond *cond,
+	  const char *call, const char *path, struct be_attr *now)
 {
-	struct be_attr now;
 	int ret;
 
+	now->mode = 0;
 	if (!cond || cond->pre == BE_ANY)
 		return 0;
-	ret = file_stat(c->f, &c->at, &now);
+	ret = file_stat(c->f, &c->at, now);
 	if (cond->pre == BE_ABSENT) {
 		if (ret == 0)
 			return be_fail(ctx, -EEXIST, false,
@@ -222,11 +222,20 @@ cond_check(struct file_call *c, struct be_ctx *ctx, const struct be_cond *cond,
 	}
 	if (ret)
 		return file_fail(c->f, ctx, ret, call, path);
-	if (!be_ver_equal(&now.ver, &cond->ver))
+	if (!be_ver_equal(&now->ver, &cond->ver))
 		return be_fail(ctx, -ESTALE, false,
 			       "%s \"%s\": another version is there", call,
 			       path);
 	return 0;
+}
+
+static int
+cond_check(struct file_call *c, struct be_ctx *ctx, const struct be_cond *cond,
+	   const char *call, const char *path)
+{
+	struct be_attr now;
+
+	return cond_look(c, ctx, cond, call, path, &now);
 }
 
 static bool
@@ -246,6 +255,7 @@ file_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	     unsigned mask, const struct be_attr *attr, struct be_attr *out)
 {
 	_cleanup_call_ struct file_call c = FILE_CALL_INIT;
+	struct be_attr before;
 	int ret = file_call_begin(&c, be, ctx, "setattr", path);
 
 	if (ret)
@@ -253,12 +263,18 @@ file_setattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	if (ctx->attempt && file_stat(c.f, &c.at, out) == 0 &&
 	    is_set(out, mask, attr))
 		return 0;
-	ret = cond_check(&c, ctx, cond, "setattr", path);
+	ret = cond_look(&c, ctx, cond, "setattr", path, &before);
 	if (ret)
 		return ret;
 	ret = file_set(c.f, &c.at, mask, attr);
 	if (ret == 0)
 		ret = file_stat_own(c.f, c.at.dir, c.at.base, out);
+	/* The new version is taken for that of the bytes that are known. */
+	if (ret == 0 && S_ISREG(before.mode) &&
+	    (out->size != before.size ||
+	     (!(mask & BE_SET_MTIME) &&
+	      !timespec_equal(out->mtime, before.mtime))))
+		file_disown(out);
 	return ret ? file_fail(c.f, ctx, ret, "setattr", path) : 0;
 }
 

@@ -191,6 +191,7 @@ take_locked(struct content *k, struct sending *s)
 	}
 	s->commit.dirty = s->dirty.v;
 	s->commit.ndirty = s->dirty.n;
+	s->commit.append = k->append_only && !s->commit.whole;
 	s->commit.cond.pre = !k->in_store ? BE_ABSENT :
 			     be_ver_known(&k->base) ? BE_MATCH :
 						      BE_ANY;
