@@ -55,6 +55,8 @@ struct be_ctx {
 	unsigned attempt;	  /* set by wrap-retry: 0 = the first */
 	bool have_stale;	  /* the caller can do without: while the store
 				   * is down it gets -EIO, transient, at once */
+	bool unseen;		  /* of fetch: nobody has looked what the path
+				   * is; a directory beside the file counts */
 	unsigned bad_bytes;	  /* how often this call got wrong bytes; counted
 				   * by the store, reset by wrap-retry */
 	bool transient;		  /* out: see B4 */

@@ -21,6 +21,8 @@
 #include "common/xalloc.h"
 
 #define HEADS_MAX 8192
+/* Of what is below a name, a marker and a child say all. */
+#define BELOW_MAX 2
 /* Names that may begin with a new name, before it is asked for otherwise. */
 #define ALIKE_MAX 16
 /* Between a lookup that found nothing and the call that makes the name. */
@@ -301,7 +303,7 @@ question_init(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 			return ret;
 		qn->file.key = key;
 	}
-	s3_list_req(&qn->below, qn->prefix, false, 2, NULL);
+	s3_list_req(&qn->below, qn->prefix, false, BELOW_MAX, NULL);
 	return 0;
 }
 
@@ -332,6 +334,57 @@ below_fn(void *arg, const struct s3_xml_entry *e)
 	return 0;
 }
 
+/* What the LIST of `prefix` says. */
+static int
+below_answer(struct s3 *s, struct be_ctx *ctx, struct s3_req *q,
+	     const char *prefix, struct below *b)
+{
+	struct s3_xml_list page = { 0 };
+	int ret;
+
+	/* Nothing with this prefix: some servers say 404. */
+	if (q->e.code == -ENOENT)
+		return 0;
+	if (q->e.code)
+		return s3_req_fail(s, ctx, q);
+	ret = s3_xml_list(q->reply.body.s, q->reply.body.len, below_fn, b,
+			  &page);
+	s3_xml_list_release(&page);
+	if (ret < 0)
+		return be_fail(ctx, -EIO, true,
+			       "list s3://%s/%s: the reply is cut short or no"
+			       " XML",
+			       s->bucket, prefix);
+	return 0;
+}
+
+int
+s3_beside_req(struct s3 *s, struct be_ctx *ctx, const char *path,
+	      struct s3_beside *b)
+{
+	s3_req_init(&b->q, S3_LIST, "GET", NULL);
+	b->prefix = s3_key_below(s->prefix, path);
+	s3_list_req(&b->q, b->prefix, false, BELOW_MAX, NULL);
+	return s3_key_marker(ctx, s->prefix, path, &b->marker);
+}
+
+int
+s3_beside_answer(struct s3 *s, struct be_ctx *ctx, struct s3_beside *b)
+{
+	struct below below = { .marker = b->marker };
+	int ret = below_answer(s, ctx, &b->q, b->prefix, &below);
+
+	return ret < 0 ? ret : below.marker_seen || below.child_seen;
+}
+
+void
+s3_beside_release(struct s3_beside *b)
+{
+	s3_req_release(&b->q);
+	free(b->prefix);
+	free(b->marker);
+}
+
 /*
  * Directories win over files.  A marker costs one request more, for its
  * attributes; it is asked for only if it is there.
@@ -342,7 +395,6 @@ question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 {
 	struct below b = { .marker = qn->marker };
 	_cleanup_head_ struct s3_head *file = NULL, *marker = NULL;
-	struct s3_xml_list page = { 0 };
 	int ret;
 
 	memset(out, 0, sizeof(*out));
@@ -351,18 +403,10 @@ question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 		if (ret < 0)
 			return ret;
 	}
-	/* Nothing with this prefix: some servers say 404. */
-	if (qn->below.e.code && qn->below.e.code != -ENOENT)
-		return s3_req_fail(s, ctx, &qn->below);
-	if (qn->ask_below && qn->below.e.code == 0) {
-		ret = s3_xml_list(qn->below.reply.body.s,
-				  qn->below.reply.body.len, below_fn, &b, &page);
-		s3_xml_list_release(&page);
+	if (qn->ask_below) {
+		ret = below_answer(s, ctx, &qn->below, qn->prefix, &b);
 		if (ret < 0)
-			return be_fail(ctx, -EIO, true,
-				       "list s3://%s/%s: the reply is cut short"
-				       " or no XML",
-				       s->bucket, qn->prefix);
+			return ret;
 	}
 	if (b.marker_seen) {
 		ret = s3_look(s, ctx, qn->marker, &marker);

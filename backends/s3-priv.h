@@ -168,6 +168,17 @@ int s3_stat(struct s3 *s, struct be_ctx *ctx, const char *path,
  * false: it must be looked at. */
 bool s3_stat_recall(struct s3 *s, const char *path, struct s3_stat *out);
 /* For what is about to be changed and probably is a file. */
+/* Is there a directory of that name?  Asked beside another request. */
+struct s3_beside {
+	struct s3_req q;
+	char *prefix, *marker;
+};
+int s3_beside_req(struct s3 *s, struct be_ctx *ctx, const char *path,
+		  struct s3_beside *b);
+/* 1: there is.  After s3_run() of b->q. */
+int s3_beside_answer(struct s3 *s, struct be_ctx *ctx, struct s3_beside *b);
+void s3_beside_release(struct s3_beside *b);
+#define _cleanup_beside_ __attribute__((cleanup(s3_beside_release)))
 int s3_stat_file(struct s3 *s, struct be_ctx *ctx, const char *path,
 		 struct s3_stat *out);
 /* The same for two at once. */

@@ -165,11 +165,12 @@ unchanged(struct s3 *s, struct be_ctx *ctx, const char *key, const char *etag,
 	return 1;
 }
 
+/* beside: asked at the same time; NULL: nothing. */
 static int
 get_whole(struct s3 *s, struct be_ctx *ctx, struct taker *t, const char *etag,
-	  bool ranged, struct s3_req *q)
+	  bool ranged, struct s3_req *q, struct s3_req *beside)
 {
-	struct s3_req *v = q;
+	struct s3_req *v[2] = { q, beside };
 
 	s3_req_init(q, S3_GET, "GET", t->key);
 	if (ranged) {
@@ -186,7 +187,25 @@ get_whole(struct s3 *s, struct be_ctx *ctx, struct taker *t, const char *etag,
 	s3_req_head(q, "x-amz-checksum-mode", "ENABLED");
 	q->on_body = taker_body;
 	q->arg = t;
-	return s3_run(s, ctx, &v, 1);
+	return s3_run(s, ctx, v, beside ? 2 : 1);
+}
+
+/* What was asked for beside a name that nobody has looked at: a directory of that
+ * name is what the name is. */
+static int
+is_directory(struct s3 *s, struct be_ctx *ctx, const char *path,
+	     struct s3_beside *b, const struct s3_req *q)
+{
+	int ret = s3_beside_answer(s, ctx, b);
+
+	if (ret > 0)
+		return be_fail(ctx, -EISDIR, false, "%s is a directory", path);
+	if (ret == 0 && q->e.code == -ENOENT) {
+		s3_heads_plain(s, q->key, NULL);
+		return be_fail(ctx, -ENOENT, false, "no object s3://%s/%s",
+			       s->bucket, q->key);
+	}
+	return ret;
 }
 
 static int
@@ -196,16 +215,23 @@ fetch_once(struct s3 *s, struct be_ctx *ctx, const char *path, const char *key,
 {
 	_cleanup_taker_ struct taker t = { .s = s, .key = key, .sink = sink,
 					   .max = max };
+	_cleanup_beside_ struct s3_beside beside = { 0 };
 	_cleanup_req_ struct s3_req q = { 0 };
-	/* Nobody asks for 2^63 bytes: such a max means the whole file. */
-	int ret = get_whole(s, ctx, &t, etag, max < INT64_MAX, &q);
+	bool unseen = ctx->unseen;
+	int ret = unseen ? s3_beside_req(s, ctx, path, &beside) : 0;
 
+	/* Nobody asks for 2^63 bytes: such a max means the whole file. */
+	if (ret == 0)
+		ret = get_whole(s, ctx, &t, etag, max < INT64_MAX, &q,
+				unseen ? &beside.q : NULL);
+	if (ret == 0 && unseen)
+		ret = is_directory(s, ctx, path, &beside, &q);
 	if (ret < 0)
 		return ret;
 	if (q.e.code == -ERANGE) {
 		/* An empty object has no byte 0. */
 		s3_req_release(&q);
-		ret = get_whole(s, ctx, &t, etag, false, &q);
+		ret = get_whole(s, ctx, &t, etag, false, &q, NULL);
 		if (ret < 0)
 			return ret;
 	}
@@ -234,7 +260,10 @@ fetch_once(struct s3 *s, struct be_ctx *ctx, const char *path, const char *key,
 	ret = taker_check(&t, ctx);
 	if (ret < 0)
 		return ret;
-	s3_heads_set(s, key, t.head);
+	if (unseen)
+		s3_heads_plain(s, key, t.head);
+	else
+		s3_heads_set(s, key, t.head);
 	*out = t.attr;
 	*got = t.off;
 	return 0;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/xalloc.h"
@@ -400,6 +401,41 @@ attr_get(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return attr_get_as(c, ctx, path, hint, out, until_ns);
 }
 
+/*
+ * A lookup that is likely to be followed by an open(): the file comes along, if
+ * it is small.  1: it is to be looked up as others are.
+ */
+static int
+bring(struct cache *c, struct cache_ctx *ctx, const char *path,
+      enum be_hint *hint, struct be_attr *out)
+{
+	struct be_sink_mem mem = { .cap = FORESEE_MAX };
+	struct be_sink sink = be_sink_to_mem(&mem);
+	_cleanup_free_ char *p = NULL;
+	uint64_t got = 0;
+	bool open;
+	int ret;
+
+	if (!ctx->walker || c->be->caps.random_write || *hint != BE_HINT_NONE)
+		return 1;
+	cache_lock(c);
+	open = foresee_open_locked(c, path);
+	cache_unlock(c);
+	if (!open)
+		return 1;
+	mem.p = p = xmalloc(FORESEE_MAX);
+	ctx->be.unseen = true;
+	ret = be_fetch(c->be, &ctx->be, path, NULL, FORESEE_MAX, &sink, out,
+		       &got);
+	ctx->be.unseen = false;
+	if (ret == 0 && got == out->size && be_ver_known(&out->ver))
+		ctx->brought = store_put(c->store, path, &out->ver, p, got);
+	if (ret == -EISDIR)
+		*hint = BE_HINT_DIR;
+	/* A file that can't be read (an archived one) has attributes. */
+	return ret == 0 || ret == -ENOENT || ctx->be.transient ? ret : 1;
+}
+
 int
 attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 	    enum be_hint hint, struct be_attr *out, int64_t *until_ns)
@@ -418,7 +454,9 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (hint == BE_HINT_NONE || guess == BE_HINT_NEW)
 		hint = guess;
 	ctx->be.have_stale = attr_have_stale(c, path, NULL);
-	ret = be_getattr(c->be, &ctx->be, path, hint, &a);
+	ret = bring(c, ctx, path, &hint, &a);
+	if (ret == 1)
+		ret = be_getattr(c->be, &ctx->be, path, hint, &a);
 	if (ret == -EIO && ctx->be.have_stale && ctx->be.transient &&
 	    recall(c, ctx, path, out, until_ns, &guess, &asked) == 0)
 		ret = 1; /* an older answer */

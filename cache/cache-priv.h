@@ -193,6 +193,7 @@ struct cache {
 	LIST_HEAD(, cache_listing) filling;
 	struct delay *delay; /* attributes that wait; the same */
 	struct asked *asked; /* the same */
+	struct foresee *foresee; /* the same */
 	struct ancestors *ancestors; /* the same */
 	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
@@ -332,6 +333,14 @@ void asked_put_locked(struct cache *c, const char *path, int32_t walker,
 		      const struct be_ver *ver);
 bool asked_take_locked(struct cache *c, const char *path, int32_t walker,
 		       const struct be_ver *ver);
+
+/* foresee.c: is the lookup of path the beginning of an open() of a small file?
+ * If it is followed by one, foresee_opened_locked() tells. */
+#define FORESEE_MAX (128u * 1024) /* bytes */
+void foresee_init(struct cache *c);
+void foresee_release(struct cache *c);
+bool foresee_open_locked(struct cache *c, const char *path);
+void foresee_opened_locked(struct cache *c, const char *path);
 
 /* names.c: names that are believed or guessed not to be there. */
 void names_init(struct cache *c);

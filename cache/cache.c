@@ -57,6 +57,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	keys_init(&c->keys);
 	names_init(c);
 	asked_init(c);
+	foresee_init(c);
 	ancestors_init(c);
 	delay_init(c);
 	if (!c->cfg.attr_cache)
@@ -194,6 +195,7 @@ cache_free(struct cache *c)
 	listing_free_all(c);
 	names_release(c);
 	asked_release(c);
+	foresee_release(c);
 	ancestors_release(c);
 	delay_free(c);
 	attr_memory_free(c->attrs);

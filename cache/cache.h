@@ -78,6 +78,7 @@ struct cache_ctx {
 	 * none that is known. */
 	int32_t walker;
 	bool asked; /* out: the store, for this call */
+	bool brought; /* out: … and the content came along */
 	struct cache_once *once; /* of the one mutation asked for; or NULL */
 };
 

@@ -13,6 +13,7 @@ libcache_a_SOURCES = \
 	cache/early.c \
 	cache/expose.c \
 	cache/fetch.c \
+	cache/foresee.c \
 	cache/file.c \
 	cache/journal.c cache/journal.h cache/journal-priv.h \
 	cache/journal-log.c cache/journal-record.c \

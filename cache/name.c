@@ -57,15 +57,15 @@ look(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return ret;
 }
 
-/* Has it been opened before, and may only be opened again after asking?  Then the
- * answer is for the open that this lookup may be part of. */
+/* Has it been opened before, or brought along to be, and may only be opened after
+ * asking?  Then the answer is for the open that this lookup may be part of. */
 static bool
 for_open(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	 const struct be_attr *a)
 {
 	return ctx->walker && ctx->asked && atomic_load(&c->cfg.cto) &&
 	       S_ISREG(a->mode) && !(a->flags & BE_ATTR_RACY) &&
-	       attr_had_pages(c, path, &a->ver);
+	       (ctx->brought || attr_had_pages(c, path, &a->ver));
 }
 
 int
@@ -75,7 +75,7 @@ cache_lookup(struct cache *c, struct cache_ctx *ctx, const char *path,
 	bool once = false;
 	int ret;
 
-	ctx->asked = false;
+	ctx->asked = ctx->brought = false;
 	ret = look(c, ctx, path, out, life);
 	if (c->be->caps.random_write)
 		return ret;

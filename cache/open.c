@@ -328,6 +328,11 @@ revalidate(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 		goto out;
 	}
 	k = content_from_fetch(c, path, &a, mem.p, got);
+	if (a.size <= FORESEE_MAX) {
+		cache_lock(c);
+		foresee_opened_locked(c, path);
+		cache_unlock(c);
+	}
 	held = false;
 	if (o->k) {
 		held = stale_handles(o->k);
@@ -424,6 +429,8 @@ just_asked(struct cache *c, const struct cache_ctx *ctx, const char *path,
 	pthread_mutex_unlock(&o->k->lock);
 	cache_lock(c);
 	yes = asked_take_locked(c, path, ctx->walker, &o->have);
+	if (yes)
+		foresee_opened_locked(c, path);
 	cache_unlock(c);
 	return yes && !racy;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Requests are what s3 costs ([Q.1] to [Q.6]): how many each operation sends,
+# Requests are what s3 costs ([Q.1] to [Q.6], [Q.11]): how many each operation sends,
 # counted by the proxy, with names and attributes believed for long.  A change of
 # a number here is a change of the bill.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
@@ -104,6 +104,48 @@ opened_again()
 	wait_gone
 }
 
+# [Q.11] Files that no node has cached, one after the other.
+cold()
+{
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		s3req PUT "/$bucket/c/$i" -d "content $i"
+		s3req PUT "/$bucket/c/s$i" -d s
+	done
+	s3req PUT "/$bucket/c/dir/f" -d below
+	s3req PUT "/$bucket/c/both" -d file
+	s3req PUT "/$bucket/c/both/f" -d below
+	head -c 300000 /dev/zero >"$work/large"
+	s3req PUT "/$bucket/c/large" -f "$work/large"
+	s3req PUT "/$bucket/c/empty" -d ""
+	mount_node A "$SOURCE" "$A"
+	stat "$A/c" >/dev/null
+	costs read c/0 "GET 1 HEAD 1 LIST 1"
+	costs read c/1 "GET 1 LIST 1"
+	proxy_do p reset
+	same "content" "$(cat "$A/c/1")" "content 1"
+	costs read c/2 "GET 1 LIST 1"
+	costs read c/large "GET 2 LIST 1"
+	costs read c/empty "GET 2 LIST 1"
+	costs open c/3 "GET 1 LIST 1"
+	costs stat c/4 "GET 1 LIST 1"
+	costs read c/4 "GET 1"
+	same "content" "$(cat "$A/c/4")" "content 4"
+	# A directory is no file, whatever lies beside it [S3.6].
+	costs stat c/dir "GET 1 HEAD 2 LIST 2"
+	[ -d "$A/c/both" ] || fail "c/both is no directory"
+	[ ! -e "$A/c/none" ] || fail "c/none is there"
+	cmp "$A/c/large" "$work/large" || fail "c/large differs"
+	# Nobody opens them.
+	for i in 0 1 2 3 4 5 6 7 8; do
+		stat "$A/c/s$i" >/dev/null
+	done
+	costs stat c/s9 "HEAD 1 LIST 1"
+	costs read c/5 "GET 1 HEAD 1 LIST 1"
+	costs read c/6 "GET 1 LIST 1"
+	umount_node "$A"
+	wait_gone
+}
+
 body()
 {
 	start_proxy p "127.0.0.1:$RGW_PORT"
@@ -141,6 +183,7 @@ body()
 	umount_node "$A"
 	wait_gone
 	opened_again
+	cold
 	[ "$bad" = 0 ]
 }
 STORES=s3 each_store body
