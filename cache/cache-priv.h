@@ -368,6 +368,22 @@ void listing_stop_all(struct cache *c);
 void listing_unshare_locked(struct cache_listing *l); /* cache.lock */
 void listing_shrink_locked(struct cache *c);	      /* cache.lock */
 
+/* open.c */
+/* A handle on k; takes over the reference. */
+struct cfile *cfile_new(struct content *k, struct cache_ctx *ctx, int flags);
+/* New content that says what the store said. */
+struct content *content_of(struct cache *c, const char *path,
+			   const struct be_attr *a);
+/* Puts k in the table.  If somebody else was faster with the same version,
+ * that one is taken and k is dropped. */
+struct content *content_enter(struct content *k);
+/* The commits of this content are made as this caller (rule 10). */
+void content_opener_set_locked(struct content *k, const struct cache_ctx *ctx);
+/* The name means another file, or none.  true: handles keep this one, and the
+ * kernel must look the name up again and get a new node (P2: "Open handles
+ * keep the version they opened"). */
+bool content_replaced(struct content *k, struct cache_ctx *ctx);
+
 /* content.c, fetch.c, stage.c */
 struct content *content_new(struct cache *c, const char *path);
 void content_get_locked(struct content *k); /* cache.lock */

@@ -9,6 +9,7 @@ libcache_a_SOURCES = \
 	cache/cache.c cache/cache.h cache/cache-priv.h \
 	cache/commit.c \
 	cache/content.c \
+	cache/create.c \
 	cache/delay.c cache/delay.h \
 	cache/early.c \
 	cache/expose.c \

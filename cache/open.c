@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* open(), create() and the last close: which content a handle gets, and what
+/* open() and the last close: which content a handle gets, and what
  * becomes of it (close-to-open, P2). */
 #include <config.h>
 
@@ -25,9 +25,8 @@ for_writing(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-/* The commits of this content are made as this caller (rule 10). */
-static void
-opener_set_locked(struct content *k, const struct cache_ctx *ctx)
+void
+content_opener_set_locked(struct content *k, const struct cache_ctx *ctx)
 {
 	free(k->groups);
 	k->groups = NULL;
@@ -39,9 +38,8 @@ opener_set_locked(struct content *k, const struct cache_ctx *ctx)
 				    k->ngroups * sizeof(*k->groups));
 }
 
-/* A handle on k; takes over the reference. */
-static struct cfile *
-handle_new(struct content *k, struct cache_ctx *ctx, int flags)
+struct cfile *
+cfile_new(struct content *k, struct cache_ctx *ctx, int flags)
 {
 	struct cache *c = k->c;
 	struct cfile *cf = xcalloc(1, sizeof(*cf));
@@ -56,15 +54,14 @@ handle_new(struct content *k, struct cache_ctx *ctx, int flags)
 	if (for_writing(flags)) {
 		pthread_mutex_lock(&k->lock);
 		if (!content_unsent_locked(k))
-			opener_set_locked(k, ctx);
+			content_opener_set_locked(k, ctx);
 		pthread_mutex_unlock(&k->lock);
 	}
 	atomic_fetch_add(&c->open_files, 1);
 	return cf;
 }
 
-/* New content that says what the store said. */
-static struct content *
+struct content *
 content_of(struct cache *c, const char *path, const struct be_attr *a)
 {
 	struct content *k = content_new(c, path);
@@ -85,9 +82,7 @@ same_version(struct content *a, struct content *b)
 	return be_ver_equal(&va, &vb);
 }
 
-/* Puts k in the table.  If somebody else was faster with the same version,
- * that one is taken and k is dropped. */
-static struct content *
+struct content *
 content_enter(struct content *k)
 {
 	struct cache *c = k->c;
@@ -111,11 +106,8 @@ content_enter(struct content *k)
 	return k;
 }
 
-/* What the kernel must do when the name means another file than the one it
- * still has open: look the name up again and get a new node (P2: "Open handles
- * keep the version they opened"). */
-static bool
-stale_handles(struct content *k)
+bool
+content_replaced(struct content *k, struct cache_ctx *ctx)
 {
 	struct cache *c = k->c;
 	bool held;
@@ -315,7 +307,7 @@ revalidate(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	if (ret == -ENOENT || ret == -EISDIR || ret == -ELOOP) {
 		/* Not what the kernel believes: it looks the name up again. */
 		if (o->k)
-			stale_handles(o->k);
+			content_replaced(o->k, ctx);
 		ret = err_set(ctx->be.err, -ESTALE,
 			      "changed by another node just now");
 	}
@@ -335,7 +327,7 @@ revalidate(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	}
 	held = false;
 	if (o->k) {
-		held = stale_handles(o->k);
+		held = content_replaced(o->k, ctx);
 		content_put(o->k);
 	}
 	o->k = content_enter(k);
@@ -348,6 +340,45 @@ out:
 	return ret;
 }
 
+/*
+ * The version that O_TRUNC replaces, asked for as for any other open(): what
+ * another node's close() put there before is no conflict (P9.1).
+ */
+static int
+revalidate_base(struct cache *c, struct cache_ctx *ctx, const char *path,
+		struct opening *o)
+{
+	bool ask = c->cfg.cto && !stale_wanted(c);
+	uint64_t asked = epoch_now(c);
+	struct be_attr a;
+	int64_t until;
+	int ret = ask ? be_getattr(c->be, &ctx->be, path, BE_HINT_FILE, &a) :
+			attr_get(c, ctx, path, &a, &until);
+
+	if (ret == 0 && S_ISREG(a.mode) && o->k && overtaken(o->k, ctx, &a))
+		return 0;
+	if (ask && (ret == 0 || ret == -ENOENT))
+		attr_install(c, path, ret == 0 ? &a : NULL, asked);
+	if (ret == -ENOENT || (ret == 0 && !S_ISREG(a.mode))) {
+		if (o->k)
+			content_replaced(o->k, ctx);
+		return err_set(ctx->be.err, -ESTALE,
+			       "changed by another node just now");
+	}
+	if (ret < 0)
+		return ret;
+	delay_overlay(c, path, &a);
+	if (o->k && still_same(o->k, &a, NULL, 0))
+		return 0;
+	if (o->k && content_replaced(o->k, ctx))
+		return err_set(ctx->be.err, -ESTALE,
+			       "replaced by another node while open here");
+	if (o->k)
+		content_put(o->k);
+	o->k = content_of(c, path, &a);
+	return 0;
+}
+
 /* A store that is down is not waited for, if what is here is to be used then
  * (stale_if_error). */
 static int
@@ -357,7 +388,8 @@ revalidate_or_stale(struct cache *c, struct cache_ctx *ctx, const char *path,
 	int ret;
 
 	ctx->be.have_stale = o->k && attr_have_stale(c, path, &o->have);
-	ret = revalidate(c, ctx, path, flags, o);
+	ret = flags & O_TRUNC ? revalidate_base(c, ctx, path, o) :
+				revalidate(c, ctx, path, flags, o);
 	if (ret == -EIO && ctx->be.have_stale && ctx->be.transient) {
 		o->k = content_enter(o->k);
 		ret = 0;
@@ -366,33 +398,18 @@ revalidate_or_stale(struct cache *c, struct cache_ctx *ctx, const char *path,
 	return ret;
 }
 
-/* O_TRUNC: nothing of the old bytes is asked for. */
+/* Nothing of the old bytes is asked for. */
 static int
-open_truncated(struct cache *c, struct cache_ctx *ctx, const char *path,
-	       struct opening *o)
+truncate_opened(struct cache *c, struct cache_ctx *ctx, struct opening *o)
 {
-	struct be_attr a;
 	int ret;
 
-	if (!o->k) {
-		int64_t until;
-
-		ret = attr_get(c, ctx, path, &a, &until);
-		if (ret == -ENOENT)
-			ret = -ESTALE;
-		if (ret < 0)
-			return ret;
-		if (!S_ISREG(a.mode))
-			return err_set(ctx->be.err, -ESTALE,
-				       "is no regular file any more");
-		o->k = content_of(c, path, &a);
-	}
 	/* Others must see the new size: a clean file is not in the table. */
 	o->k = content_enter(o->k);
 	pthread_mutex_lock(&o->k->lock);
 	ret = content_stage_locked(o->k, ctx);
 	if (ret == 0 && !content_unsent_locked(o->k))
-		opener_set_locked(o->k, ctx);
+		content_opener_set_locked(o->k, ctx);
 	pthread_mutex_unlock(&o->k->lock);
 	if (ret == 0)
 		ret = content_truncate(o->k, ctx, 0);
@@ -449,25 +466,24 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	if (ret < 0)
 		return ret;
 	pending = o.k && content_unsent(o.k);
-	if (flags & O_TRUNC) {
-		ret = open_truncated(c, ctx, path, &o);
-	} else if (!pending) {
+	if (!pending) {
 		cache_lock(c);
 		known = (!c->cfg.cto || stale_wanted(c)) &&
 			attr_find_locked(c, path, 0, &fresh, &until) == 0 &&
 			be_ver_equal(&fresh.ver, &o.have);
 		cache_unlock(c);
-		if (known || just_asked(c, ctx, path, &o)) {
-			/* nocto, within actimeo; or the store is down; or it was
-			 * asked by the lookup */
+		/* nocto, within actimeo; or the store is down; or it was
+		 * asked by the lookup */
+		known = known || just_asked(c, ctx, path, &o);
+		if (known)
 			o.k = content_enter(o.k);
-		} else {
+		else
 			ret = must_not_block(ctx);
-			if (ret == 0)
-				ret = revalidate_or_stale(c, ctx, path, flags,
-							  &o);
-		}
+		if (!known && ret == 0)
+			ret = revalidate_or_stale(c, ctx, path, flags, &o);
 	}
+	if (ret == 0 && (flags & O_TRUNC))
+		ret = truncate_opened(c, ctx, &o);
 	if (ret < 0) {
 		if (o.k)
 			content_put(o.k);
@@ -476,7 +492,7 @@ cache_open(struct cache *c, struct cache_ctx *ctx, const char *path, int flags,
 	base = content_base(o.k);
 	if (keep_pages)
 		*keep_pages = attr_pages(c, path, &base) || pending;
-	*out = handle_new(o.k, ctx, flags);
+	*out = cfile_new(o.k, ctx, flags);
 	return 0;
 }
 
@@ -503,124 +519,7 @@ cache_open_older(struct cfile *cf, struct cache_ctx *ctx,
 	/* In no table: nobody else opens it. */
 	k = content_of(now->c, path, &a);
 	k->clean = f;
-	return handle_new(k, ctx, cf->flags);
-}
-
-/* Nothing is asked: the kernel's lookup has just found no such name.  The
- * commit says "only if absent" (rule 6). */
-static int
-create_believed(struct cache *c, struct cache_ctx *ctx, const char *path,
-		const struct be_attr *a, int flags, struct content **out)
-{
-	struct content *k = content_new(c, path);
-	int ret;
-
-	k->attr = *a;
-	k->truncated = flags & O_TRUNC;
-	k->exclusive = flags & O_EXCL;
-	opener_set_locked(k, ctx);
-	/* A next worker must know that the file exists. */
-	pthread_mutex_lock(&k->lock);
-	ret = content_stage_locked(k, ctx);
-	if (ret == 0)
-		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
-	pthread_mutex_unlock(&k->lock);
-	if (ret < 0)
-		content_put(k);
-	else
-		*out = k;
-	return ret;
-}
-
-/* By the same request, in a process that was killed before it could answer: as
- * long as it runs nobody else on this node gets at the name. */
-static bool
-made_before(const struct cache_ctx *ctx, struct content *k)
-{
-	bool ours;
-
-	if (!ctx->once || !ctx->once->resent)
-		return false;
-	pthread_mutex_lock(&k->lock);
-	ours = k->attr.size == 0;
-	pthread_mutex_unlock(&k->lock);
-	return ours;
-}
-
-int
-cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
-	     int flags, mode_t mode, struct cfile **out, struct be_attr *attr)
-{
-	bool now = c->be->caps.random_write ||
-		   ((flags & O_EXCL) && !c->cfg.exclusive_at_close);
-	struct be_attr a, made;
-	struct be_opid opid;
-	struct be_ver base;
-	struct content *k;
-	bool keep;
-	int ret;
-
-	k = content_find(c, path);
-	if (k) {
-		/* Here already, perhaps not yet in the store. */
-		bool ours = made_before(ctx, k);
-
-		content_put(k);
-		if ((flags & O_EXCL) && !ours)
-			return -EEXIST;
-		flags &= ~O_EXCL;
-		ret = cache_open(c, ctx, path, flags & ~O_CREAT, out, &keep);
-		if (ret == 0)
-			content_attr((*out)->k, attr);
-		return ret;
-	}
-	attr_new(c, ctx, path, S_IFREG | (mode & 07777), &a);
-	if (now) {
-		struct key key;
-
-		ret = must_not_block(ctx);
-		if (ret < 0)
-			return ret;
-		ret = key_lock(&c->keys, &key, path, false, &ctx->be);
-		if (ret < 0)
-			return ret;
-		once_begin(ctx, &opid);
-		ret = once_end(ctx, be_create(c->be, &ctx->be, path, &a, &opid,
-					      &made));
-		if (ret == 0) {
-			delay_drop(c, path);
-			attr_set_own(c, path, &made);
-		}
-		attr_doubt(c, ctx, path, ret);
-		key_unlock(&c->keys, &key);
-		if (ret == -EEXIST && !(flags & O_EXCL)) {
-			attr_forget_tree(c, path);
-			ret = cache_open(c, ctx, path, flags & ~O_CREAT, out,
-					 &keep);
-			if (ret == 0)
-				content_attr((*out)->k, attr);
-			return ret;
-		}
-		if (ret < 0)
-			return ret;
-		k = content_of(c, path, &made);
-		k->reserved = !c->be->caps.random_write;
-	} else {
-		ret = create_believed(c, ctx, path, &a, flags, &k);
-		if (ret < 0)
-			return ret;
-		cache_lock(c);
-		attr_changed_locked(c, path);
-		attr_parent_changed_locked(c, path);
-		names_made_locked(c, path);
-		cache_unlock(c);
-	}
-	k = content_enter(k);
-	content_attr(k, attr);
-	base = content_base(k);
-	attr_pages(c, path, &base);
-	*out = handle_new(k, ctx, flags);
-	return 0;
+	return cfile_new(k, ctx, cf->flags);
 }
 
 bool

@@ -12,6 +12,7 @@
 
 #include "cache/cache-priv.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/xalloc.h"
 #include "tests/cache/nodes.h"
 #include "tests/lib/unit.h"
@@ -385,6 +386,74 @@ listings(bool in_place)
 	pair_stop(&p);
 }
 
+/* O_TRUNC replaces what is there when the file is opened (P9.1): what another
+ * node's close() put there before is no conflict, though this node has not
+ * looked at it yet. */
+static void
+truncated_after_close(bool in_place)
+{
+	struct cache_config fail = { .cto = true, .conflict_fail = true,
+				     .actimeo_ns = NSEC_PER_SEC };
+	struct cache_stats st;
+	struct cfile *f, *held;
+	struct pair p;
+
+	pair_start(&p, in_place, &fail);
+	node_put(&p.a, "f", "first");
+	node_put(&p.b, "f", "SECOND");
+	f = node_open(&p.a, "f", O_WRONLY | O_TRUNC);
+	node_write(&p.a, f, 0, "third");
+	assert_int_equal(node_close(&p.a, f), 0);
+	node_is(&p.b, "f", "third");
+	/* An open handle keeps its version; the kernel gets another node. */
+	held = node_open(&p.a, "f", O_RDONLY);
+	node_put(&p.b, "f", "FOURTH");
+	assert_int_equal(cache_open(p.a.c, &p.a.ctx, "f", O_WRONLY | O_TRUNC,
+				    &f, &(bool){ false }), -ESTALE);
+	f = node_open(&p.a, "f", O_WRONLY | O_TRUNC);
+	assert_int_equal(node_close(&p.a, f), 0);
+	node_is(&p.b, "f", "");
+	cache_release(held, &p.a.ctx);
+	/* After the open it is one. */
+	f = node_open(&p.a, "f", O_WRONLY | O_TRUNC);
+	node_put(&p.b, "f", "fifth");
+	node_write(&p.a, f, 0, "sixth");
+	cache_stats_get(p.a.c, &st);
+	assert_int_equal(st.conflicts, 0);
+	assert_int_equal(node_close(&p.a, f), -ESTALE);
+	pair_stop(&p);
+}
+
+/* A content that is still open here does not make the name exist (P3.1). */
+static void
+created_after_removal(bool in_place)
+{
+	const int flags[] = { O_RDWR, O_RDWR | O_TRUNC, O_RDWR | O_EXCL };
+	struct cfile *held, *f;
+	struct be_attr attr;
+	struct pair p;
+
+	pair_start(&p, in_place, NULL);
+	for (int i = 0; i < 3; i++) {
+		node_put(&p.a, "f", "first");
+		held = node_open(&p.a, "f", O_RDONLY);
+		assert_int_equal(cache_unlink(p.b.c, &p.b.ctx, "f"), 0);
+		f = node_create(&p.a, "f", flags[i]);
+		content_attr(f->k, &attr);
+		assert_int_equal(attr.size, 0);
+		node_write(&p.a, f, 0, "second");
+		assert_int_equal(node_close(&p.a, f), 0);
+		node_is(&p.b, "f", "second");
+		cache_release(held, &p.a.ctx);
+		/* What does exist is found, of whichever node. */
+		node_put(&p.b, "f", "third");
+		assert_int_equal(cache_create(p.a.c, &p.a.ctx, "f",
+					      O_RDWR | O_CREAT | O_EXCL, 0600,
+					      &f, &attr), -EEXIST);
+	}
+	pair_stop(&p);
+}
+
 #define BOTH(name)                                                             \
 	static void name##_whole(void **state)                                 \
 	{                                                                      \
@@ -405,6 +474,8 @@ BOTH(exclusive)
 BOTH(joining_cut_short)
 BOTH(listings)
 BOTH(lookup_asks_for_open)
+BOTH(truncated_after_close)
+BOTH(created_after_removal)
 #define TEST(name)                                                             \
 	cmocka_unit_test(name##_whole), cmocka_unit_test(name##_in_place)
 
@@ -416,6 +487,8 @@ main(void)
 		TEST(believed_absence), TEST(appends), TEST(conflicts),
 		TEST(base_gone), TEST(removed), TEST(exclusive), TEST(joining_cut_short),
 		TEST(listings), TEST(lookup_asks_for_open),
+		TEST(truncated_after_close),
+		TEST(created_after_removal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

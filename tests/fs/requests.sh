@@ -159,7 +159,7 @@ body()
 	costs twice d/h "LIST 1 PUT 1"
 	costs attributes d/i "LIST 1 PUT 2"
 	costs shell d/j "LIST 1 PUT 2"
-	costs overwrite d/f "PUT 1"
+	costs overwrite d/f "HEAD 1 PUT 1"
 	costs append d/f "GET 1 PUT 1"
 	costs stat d/f ""
 	costs read d/f "GET 1"

@@ -13,3 +13,6 @@ for every in 2 3 5 11; do
 	mkdir "$work/store-$every"
 	model "$work/store-$every" "ops=$n" "faults=$every" ${MODEL_ARGS-}
 done
+# A removal whose answer is lost leaves a content that is not there.
+mkdir "$work/store-seed"
+model "$work/store-seed" "ops=$n" faults=11 seed=4260983413
