@@ -53,6 +53,7 @@ struct content {
 	unsigned refs;	 /* cache.lock; handles, jobs and the list */
 	unsigned handles; /* cache.lock */
 	bool current;	 /* cache.lock: in the table: what a new open gets */
+	uint64_t node;	 /* also content.lock to change it: cache_set_node() */
 	struct content_list *list; /* cache.lock: the one that keeps it */
 	TAILQ_ENTRY(content) stray;
 	bool is_stray;	 /* cache.lock: not current, but open or unsent */
@@ -116,6 +117,7 @@ struct content {
 	struct timespec since; /* first unsent byte */
 	bool journaled; /* the journal has a record of private_name */
 	struct journal_at record; /* … and it is this one */
+	bool kept; /* … and all bytes are in that file, for a next daemon */
 	bool old_log;	/* and perhaps an earlier worker's log */
 	int log_fd;    /* of what was written since the record; -1: nothing */
 	uint64_t logged; /* entries in it */
@@ -398,9 +400,13 @@ bool content_unsent(struct content *k);
 void content_attr(struct content *k, struct be_attr *out);
 struct be_ver content_base(struct content *k); /* len 0: not to be believed */
 void content_rename_locked(struct content *k, const char *path); /* cache.lock */
-/* The name is gone; handles go on.  Fetches first what is not here. */
+/* The name is gone; handles go on, also in a next daemon.  Fetches first what is
+ * not here. */
 int content_prepare_unlink(struct content *k, struct cache_ctx *ctx);
 void content_unlinked(struct content *k);
+/* Other nodes have another file there: what is here of this one stays for its
+ * handles in a next daemon. */
+void content_keep(struct content *k, struct cache_ctx *ctx);
 /* The same for handles that have an older file of this name: their close() must
  * not bring the name back. */
 void content_strays_unlinked(struct cache *c, const char *path);
@@ -537,8 +543,11 @@ void content_journal_locked(struct content *k, enum journal_state state,
 			    const struct be_commit *commit, int error,
 			    const char *words);
 
-/* Nothing is unsent: a next daemon need not know of it. */
+/* Nothing is unsent: a next daemon need not know of it, but for the handles of
+ * what was kept. */
 void content_settled_locked(struct content *k);
+/* It is about to differ from what the store has. */
+void content_journal_change_locked(struct content *k);
 /* Dirty ranges and size changed: for a next worker. */
 void content_log_locked(struct content *k, uint64_t off, uint64_t len);
 /* One list of the cache may keep a content that no handle holds, with a

@@ -120,10 +120,17 @@ struct cache_config {
 int cache_new(const struct cache_config *cfg, struct backend **be,
 	      struct cache **out, struct err *err);
 /* First of all, and without the backend: takes over the staged bytes of an
- * earlier daemon of this instance.  wanted(path): a handle of path is still
- * open, and goes on with them; others (wanted NULL: all) are told of and kept
- * on disk. */
-void cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
+ * earlier daemon of this instance.  wanted(path, node): is a handle of it still
+ * open, and goes on with them (node: cache_set_node(); 0: not told)?  Others
+ * (wanted NULL: all) are told of and kept on disk. */
+enum cache_wanted {
+	CACHE_UNWANTED,
+	CACHE_WANTED,
+	CACHE_NAMELESS, /* … but the path means no file, or another one */
+};
+void cache_takeover(struct cache *c,
+		    enum cache_wanted (*wanted)(void *arg, const char *path,
+						uint64_t node),
 		    void *arg);
 /* After be_probe(): finishes the renames of directories that an earlier daemon
  * of this instance began. */
@@ -218,6 +225,13 @@ int cache_open(struct cache *c, struct cache_ctx *ctx, const char *path,
  * some of it.  NULL: it is cf's, or no complete copy of it is here. */
 struct cfile *cache_open_older(struct cfile *cf, struct cache_ctx *ctx,
 			       const struct be_ver *had);
+/* What the caller calls the file, never the same for two files at a time: so a
+ * next daemon finds what handles had open though its name is gone. */
+void cache_set_node(struct cfile *cf, uint64_t node);
+/* A handle of an earlier daemon: on the file that `other` (or NULL) has open, or
+ * that was taken over for the node.  -ENOENT: there is none. */
+int cache_open_again(struct cache *c, struct cache_ctx *ctx, uint64_t node,
+		     const struct cfile *other, int flags, struct cfile **out);
 /* O_CREAT: with O_EXCL one winner (P3); else opens what is there. */
 int cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 int flags, mode_t mode, struct cfile **out,

@@ -34,6 +34,10 @@ content_journal_locked(struct content *k, enum journal_state state,
 		.cond.pre = k->in_store ? BE_MATCH : BE_ABSENT,
 		.cond.ver = k->base,
 		.whole = k->truncated || !k->in_store,
+		.node = k->node,
+		.complete = k->kept &&
+			    content_local_locked(k, 0, UINT64_MAX / 2),
+		.links = k->other_names,
 		.exposed = k->exposed_rw,
 		.base = k->base,
 		.base_size = k->base_size,
@@ -53,6 +57,8 @@ content_journal_locked(struct content *k, enum journal_state state,
 	struct rangeset all = RANGESET_INIT;
 	bool bad;
 
+	if (k->unlinked)
+		r.state = JOURNAL_UNLINKED;
 	if (k->exposed_rw && k->stamp_ok && !commit &&
 	    !content_unsent_locked(k))
 		r.sent = k->stamp.st_ctim;
@@ -96,8 +102,19 @@ content_journal_locked(struct content *k, enum journal_state state,
 }
 
 void
+content_journal_change_locked(struct content *k)
+{
+	if (k->unlinked ? k->kept && !k->journaled : !content_unsent_locked(k))
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+}
+
+void
 content_settled_locked(struct content *k)
 {
+	if (k->unlinked && k->kept) {
+		content_journal_locked(k, JOURNAL_UNLINKED, NULL, 0, NULL);
+		return;
+	}
 	if (k->private_name && k->journaled)
 		journal_drop(k->c->store, k->private_name,
 			     k->log_fd >= 0 || k->old_log);

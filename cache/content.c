@@ -13,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -225,15 +226,79 @@ content_rename_locked(struct content *k, const char *path)
 		content_insert_locked(k);
 }
 
+static bool
+has_handles(struct content *k)
+{
+	bool has;
+
+	cache_lock(k->c);
+	has = k->handles != 0;
+	cache_unlock(k->c);
+	return has;
+}
+
+/* A private file that has all, and a record of it: a next daemon finds it by the
+ * node.  What a commit has written down must not be lost by that. */
+static void
+keep_locked(struct content *k)
+{
+	if (k->fd < 0 || !k->private_name || !k->node ||
+	    !content_local_locked(k, 0, UINT64_MAX / 2))
+		return;
+	k->kept = true;
+	if (!k->committing && !k->failed && !k->resume.s[0])
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+}
+
+void
+content_keep(struct content *k, struct cache_ctx *ctx)
+{
+	struct store_file *clean = NULL;
+	int ret = 0;
+
+	pthread_mutex_lock(&k->lock);
+	if (k->fd < 0 && k->clean && !k->clean_bad && k->attr.size)
+		clean = k->clean;
+	pthread_mutex_unlock(&k->lock);
+	/* Before it is private: then nobody verifies it any more. */
+	if (clean && store_verify(clean) < 0)
+		return;
+	pthread_mutex_lock(&k->lock);
+	if (k->fd < 0) {
+		ret = content_stage_locked(k, ctx);
+		/* Another mount has it open too; a copy of a large one is not
+		 * worth the time. */
+		if (ret == 0 && !content_local_locked(k, 0, UINT64_MAX / 2) &&
+		    k->attr.size > k->c->cfg.whole_max)
+			ret = -EFBIG;
+	}
+	pthread_mutex_unlock(&k->lock);
+	if (ret == 0 && content_complete(k, ctx) == 0) {
+		pthread_mutex_lock(&k->lock);
+		keep_locked(k);
+		pthread_mutex_unlock(&k->lock);
+	}
+}
+
 int
 content_prepare_unlink(struct content *k, struct cache_ctx *ctx)
 {
-	unsigned handles;
+	int ret;
 
-	cache_lock(k->c);
-	handles = k->handles;
-	cache_unlock(k->c);
-	return handles ? content_complete(k, ctx) : 0;
+	if (!has_handles(k))
+		return 0;
+	ret = content_complete(k, ctx);
+	if (ret == 0)
+		content_keep(k, ctx);
+	FAULT_POINT("unlink.kept");
+	return ret;
+}
+
+static void
+unlinked_locked(struct content *k)
+{
+	k->unlinked = true;
+	content_settled_locked(k);
 }
 
 void
@@ -243,12 +308,12 @@ content_unlinked(struct content *k)
 	content_detach_locked(k);
 	cache_unlock(k->c);
 	pthread_mutex_lock(&k->lock);
-	k->unlinked = true;
 	if (!k->committing)
 		early_drop_locked(k);
 	k->other_names = k->in_store && k->attr.nlink > 1;
-	content_settled_locked(k);
+	unlinked_locked(k);
 	pthread_mutex_unlock(&k->lock);
+	FAULT_POINT("unlink.done");
 }
 
 void
@@ -261,8 +326,8 @@ content_strays_unlinked(struct cache *c, const char *path)
 	{
 		pthread_mutex_lock(&k->lock);
 		if (strcmp(k->path, path) == 0 && !k->unlinked) {
-			k->unlinked = true;
-			content_settled_locked(k);
+			keep_locked(k);
+			unlinked_locked(k);
 		}
 		pthread_mutex_unlock(&k->lock);
 	}
@@ -285,6 +350,18 @@ content_failed(struct content *k)
 	log_error("cache",
 		  "\"%s\": %llu bytes are not in the store; kept on this node",
 		  k->path, (unsigned long long)k->attr.size);
+}
+
+void
+cache_set_node(struct cfile *cf, uint64_t node)
+{
+	struct content *k = cf->k;
+
+	cache_lock(k->c);
+	pthread_mutex_lock(&k->lock);
+	k->node = node;
+	pthread_mutex_unlock(&k->lock);
+	cache_unlock(k->c);
 }
 
 void

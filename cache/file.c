@@ -179,8 +179,7 @@ zero_range(struct content *k, struct cache_ctx *ctx, uint64_t off,
 					 FALLOC_FL_KEEP_SIZE, off, len) < 0)
 		ret = -errno;
 	if (ret == 0) {
-		if (!content_unsent_locked(k))
-			content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+		content_journal_change_locked(k);
 		rangeset_add(&k->present, off, len);
 		rangeset_add(&k->dirty, off, len);
 		content_log_locked(k, off, len);

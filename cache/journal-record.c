@@ -25,6 +25,7 @@ static const char *const states[] = {
 	[JOURNAL_SENDING] = "sending",
 	[JOURNAL_FAILED] = "failed",
 	[JOURNAL_JOINING] = "joining",
+	[JOURNAL_UNLINKED] = "unlinked",
 };
 static const char *const pres[] = {
 	[BE_ANY] = "any",
@@ -105,6 +106,12 @@ journal_encode(const struct journal_rec *r)
 	json_object_set_new(j, "if_version", from_ver(&r->cond.ver));
 	json_object_set_new(j, "whole", json_boolean(r->whole));
 	json_object_set_new(j, "exposed", json_boolean(r->exposed));
+	if (r->node)
+		json_object_set_new(j, "node", hex(&r->node, sizeof(r->node)));
+	if (r->complete)
+		json_object_set_new(j, "complete", json_true());
+	if (r->links)
+		json_object_set_new(j, "links", json_true());
 	if (r->sent.tv_sec)
 		json_object_set_new(j, "sent", from_time(r->sent));
 	json_object_set_new(j, "base", from_ver(&r->base));
@@ -215,12 +222,12 @@ to_ver(const json_t *j, const char *name, struct be_ver *out)
 }
 
 static bool
-to_ino(const json_t *j, uint64_t *out)
+to_number(const json_t *j, const char *name, uint64_t *out)
 {
 	_cleanup_free_ char *p = NULL;
 	size_t n;
 
-	p = unhex(json_string_value(json_object_get(j, "ino")), &n);
+	p = unhex(json_string_value(json_object_get(j, name)), &n);
 	if (!p || n != sizeof(*out))
 		return false;
 	memcpy(out, p, n);
@@ -320,14 +327,14 @@ journal_decode(const json_t *j, struct journal_rec *r)
 	if (!to_uint(j, "format", JOURNAL_FORMAT, &v) ||
 	    v != JOURNAL_FORMAT ||
 	    !journal_get_path(j, "path", &r->path) ||
-	    !to_name(j, "state", states, JOURNAL_JOINING + 1, &state) ||
+	    !to_name(j, "state", states, JOURNAL_UNLINKED + 1, &state) ||
 	    !to_name(j, "if", pres, BE_MATCH + 1, &pre) ||
 	    !to_u32(j, "uid", &r->uid) || !to_u32(j, "gid", &r->gid) ||
 	    !to_groups(j, r) || !to_ver(j, "if_version", &r->cond.ver) ||
 	    !to_ver(j, "base", &r->base) || !json_is_boolean(whole) ||
 	    !to_uint(j, "base_size", INT64_MAX, &r->base_size) ||
 	    !to_uint(j, "size", INT64_MAX, &r->size) || !to_dirty(j, r) ||
-	    !to_u32(j, "mask", &r->mask) || !to_ino(j, &r->ino) || !to_u32(j, "mode", &r->mode) ||
+	    !to_u32(j, "mask", &r->mask) || !to_number(j, "ino", &r->ino) || !to_u32(j, "mode", &r->mode) ||
 	    !to_u32(j, "owner", &r->owner) || !to_u32(j, "group", &r->group) ||
 	    !to_time(j, "atime", &r->atime) ||
 	    !to_time(j, "mtime", &r->mtime) ||
@@ -339,6 +346,10 @@ journal_decode(const json_t *j, struct journal_rec *r)
 	r->cond.pre = (enum be_pre)pre;
 	r->whole = json_is_true(whole);
 	r->exposed = json_is_true(json_object_get(j, "exposed"));
+	if (!to_number(j, "node", &r->node))
+		r->node = 0;
+	r->complete = json_is_true(json_object_get(j, "complete"));
+	r->links = json_is_true(json_object_get(j, "links"));
 	if (!to_time(j, "sent", &r->sent))
 		r->sent = (struct timespec){ 0 };
 	if (to_uint(j, "errno", 4095, &v))
@@ -396,7 +407,7 @@ journal_decode_attr(const json_t *j, struct journal_attr *r)
 	       format == JOURNAL_FORMAT &&
 	       journal_get_path(j, "path", &r->path) &&
 	       to_u32(j, "uid", &r->uid) && to_u32(j, "gid", &r->gid) &&
-	       to_ver(j, "version", &r->ver) && to_ino(j, &r->ino) &&
+	       to_ver(j, "version", &r->ver) && to_number(j, "ino", &r->ino) &&
 	       to_u32(j, "was", &r->mode) && to_u32(j, "mask", &r->mask) &&
 	       (r->mask & ~ATTR_BITS) == 0 &&
 	       to_u32(j, "mode", &r->attr.mode) &&

@@ -25,6 +25,7 @@ enum journal_state {
 	JOURNAL_FAILED,	 /* the store refused for good; kept for the user */
 	JOURNAL_JOINING, /* being moved behind another node's bytes; if that
 			  * was cut short, nobody knows where they are */
+	JOURNAL_UNLINKED, /* has no name any more: for its handles only */
 };
 
 struct journal_rec {
@@ -38,6 +39,9 @@ struct journal_rec {
 	struct be_opid opid;
 	struct be_cond cond;
 	bool whole;
+	uint64_t node; /* cache_set_node(); 0: not told */
+	bool complete; /* all bytes are in the file, not only the dirty ones */
+	bool links;    /* UNLINKED, but the store has it under other names */
 	bool exposed; /* the kernel wrote by itself: all may be dirty … */
 	struct timespec sent; /* … but if this is its ctime all is in the
 			       * store; 0 = never */

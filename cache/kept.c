@@ -126,6 +126,9 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 	    fstatat(i->files, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(st.st_mode) || (!k.rec && st.st_size == 0))
 		goto out;
+	/* It was for handles only, and there are none. */
+	if (k.rec && rec.state == JOURNAL_UNLINKED && !rec.links)
+		goto out;
 	/* The kernel has not written to it since it was sent. */
 	if (k.rec && rec.exposed && rec.sent.tv_sec &&
 	    timespec_equal(st.st_ctim, rec.sent))

@@ -206,7 +206,7 @@ setattr_staged(struct content *k, unsigned mask, const struct be_attr *attr)
 	if (ride) {
 		k->attr.ctime = clock_wall();
 		k->attr_dirty |= ride;
-		if (!k->unlinked && !k->committing)
+		if (k->unlinked ? k->kept : !k->committing)
 			content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
 	}
 	pthread_mutex_unlock(&k->lock);

@@ -117,6 +117,8 @@ content_replaced(struct content *k, struct cache_ctx *ctx)
 	held = k->handles > 0;
 	content_unlist_locked(k);
 	cache_unlock(c);
+	if (held && content_local(k, 0, UINT64_MAX / 2))
+		content_keep(k, ctx);
 	return held;
 }
 

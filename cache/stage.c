@@ -74,7 +74,8 @@ take_clean_locked(struct content *k)
 
 	if (!k->clean || k->clean_bad)
 		return false;
-	if (!k->exposed && size > k->c->cfg.whole_max)
+	if (!k->exposed && size > k->c->cfg.whole_max &&
+	    !store_is_verified(k->clean))
 		return false;
 	/* Unverified bytes must not be sent as if they were good. */
 	if (store_verify(k->clean) < 0 ||
@@ -128,8 +129,7 @@ truncate_locked(struct content *k, uint64_t size)
 
 	if (ftruncate(k->fd, size) < 0)
 		return -errno;
-	if (!content_unsent_locked(k))
-		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	content_journal_change_locked(k);
 	if (size < old) {
 		/* What the kernel writes there later is here too, unseen. */
 		if (!k->exposed_rw)
@@ -243,8 +243,7 @@ cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
 		ret = io_write_all(k->fd, p, len, off);
 	if (ret < 0)
 		goto out;
-	if (!content_unsent_locked(k))
-		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	content_journal_change_locked(k);
 	if (!append || k->exposed_rw)
 		k->append_only = false;
 	else if (!k->dirty.n && !k->sending.n && off == k->base_size) {

@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "cache/journal-priv.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -34,6 +35,19 @@ open_dir(int at, const char *name)
 	return d;
 }
 
+/* It was unlinked while it was open; nothing has it open now. */
+static bool
+is_nobodys(int journal, const char *file)
+{
+	_cleanup_json_ json_t *j = journal_load(journal, file);
+	struct journal_rec r = { 0 };
+	bool nobodys = j && journal_decode(j, &r) &&
+		       r.state == JOURNAL_UNLINKED && !r.links;
+
+	journal_rec_release(&r);
+	return nobodys;
+}
+
 static bool
 has_record(int journal, const char *name)
 {
@@ -41,8 +55,9 @@ has_record(int journal, const char *name)
 
 	if (snprintf(file, sizeof(file), "%s.j", name) >= (int)sizeof(file))
 		return true; /* none of ours: left alone */
-	return faccessat(journal, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
-	       errno != ENOENT;
+	if (faccessat(journal, file, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno != ENOENT;
+	return !is_nobodys(journal, file);
 }
 
 /* The number of files that stay. */

@@ -6,6 +6,7 @@
 #include "cache/cache-priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,7 +27,7 @@ struct orphan {
 struct takeover {
 	struct cache *c;
 	struct orphan *orphans;
-	bool (*wanted)(void *arg, const char *path);
+	enum cache_wanted (*wanted)(void *arg, const char *path, uint64_t node);
 	void *arg;
 };
 
@@ -48,7 +49,17 @@ replay(void *arg, const struct journal_change *ch)
 	k->clean_end = ch->clean_end;
 }
 
-/* Only dirty bytes of the file are believed; clean ones are fetched anew. */
+/* Everything is in the store. */
+static bool
+is_clean(const struct journal_rec *r)
+{
+	return r->state == JOURNAL_OPEN && r->cond.pre == BE_MATCH &&
+	       !r->whole && !r->exposed && !r->ndirty && !r->mask &&
+	       r->size == r->base_size;
+}
+
+/* Only dirty bytes of the file are believed, if it was not said that all are
+ * there; clean ones are fetched anew. */
 static struct content *
 restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 {
@@ -58,6 +69,9 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	k->fd = fd;
 	k->private_name = xstrdup(name);
 	k->staged = true;
+	k->node = r->node;
+	k->unlinked = r->state == JOURNAL_UNLINKED;
+	k->other_names = r->links;
 	k->in_store = r->cond.pre != BE_ABSENT;
 	k->truncated = r->whole && k->in_store;
 	k->base = r->cond.pre == BE_MATCH ? r->cond.ver : r->base;
@@ -87,6 +101,12 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 	journal_log_read(c->store, name, replay, k);
 	k->journaled = k->old_log = true;
 	rangeset_copy(&k->present, &k->dirty);
+	if (r->complete) {
+		k->kept = true;
+		rangeset_add(&k->present, 0, k->attr.size);
+		if (is_clean(r) && !k->dirty.n && k->attr.size == r->size)
+			k->attr_dirty = 0;
+	}
 	if (r->exposed && fstat(fd, &st) == 0) {
 		/* Which bytes the kernel wrote nobody knows: all are sent. */
 		k->attr.size = st.st_size;
@@ -143,6 +163,15 @@ was_sent(struct cache *c, const char *name, const struct journal_rec *r)
 	       timespec_equal(st.st_ctim, r->sent);
 }
 
+/* It was for its handles, and there is none. */
+static bool
+only_kept(struct cache *c, const char *name, const struct journal_rec *r)
+{
+	if (r->state == JOURNAL_UNLINKED)
+		return !r->links;
+	return r->complete && is_clean(r) && !journal_has_log(c->store, name);
+}
+
 /* Nobody will close it any more: kept for the user. */
 static void
 give_up(struct takeover *t, const char *name, struct journal_rec *r)
@@ -181,10 +210,16 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 {
 	struct takeover *t = arg;
 	struct cache *c = t->c;
-	bool wanted = t->wanted && t->wanted(t->arg, r->path);
+	enum cache_wanted wanted = t->wanted ? t->wanted(t->arg, r->path,
+							 r->node) :
+					       CACHE_UNWANTED;
 	struct content *k;
 	int fd;
 
+	if (wanted == CACHE_UNWANTED && only_kept(c, name, r)) {
+		journal_drop(c->store, name, true);
+		return;
+	}
 	if (!wanted && (was_never_open(t, name, r) || was_sent(c, name, r))) {
 		journal_drop(c->store, name, true);
 		return;
@@ -197,7 +232,12 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 	k = restore(c, name, r, fd);
 	k->lost = r->state == JOURNAL_JOINING; /* its close() must fail */
 	cache_lock(c);
-	content_insert_locked(k);
+	if (wanted == CACHE_NAMELESS || k->unlinked) {
+		TAILQ_INSERT_TAIL(&c->strays, k, stray);
+		k->is_stray = true;
+	} else {
+		content_insert_locked(k);
+	}
 	content_list_locked(k, &c->orphans);
 	cache_unlock(c);
 	log_info("cache", "\"%s\": %llu bytes taken over", k->path,
@@ -255,7 +295,9 @@ cache_discard(struct cache *c, const char *name)
 }
 
 void
-cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
+cache_takeover(struct cache *c,
+	       enum cache_wanted (*wanted)(void *arg, const char *path,
+					   uint64_t node),
 	       void *arg)
 {
 	struct takeover t = { .c = c, .wanted = wanted, .arg = arg };
@@ -288,4 +330,29 @@ cache_takeover(struct cache *c, bool (*wanted)(void *arg, const char *path),
 		log_warn("cache", "%u files that earlier mounts could not send "
 			 "are kept in the cache directory; sharedfs recover "
 			 "lists them", elsewhere);
+}
+
+int
+cache_open_again(struct cache *c, struct cache_ctx *ctx, uint64_t node,
+		 const struct cfile *other, int flags, struct cfile **out)
+{
+	struct content *k = other ? other->k : NULL, *i;
+
+	cache_lock(c);
+	/* Nobody writes to what was opened for its reader alone. */
+	if (k && !k->current && !k->is_stray && (flags & O_ACCMODE) != O_RDONLY)
+		k = NULL;
+	if (!k) {
+		TAILQ_FOREACH(i, &c->orphans, link)
+			k = i->node == node ? i : k;
+		TAILQ_FOREACH(i, &c->strays, stray)
+			k = i->node == node ? i : k;
+	}
+	if (k)
+		content_get_locked(k);
+	cache_unlock(c);
+	if (!k)
+		return -ENOENT;
+	*out = cfile_new(k, ctx, flags);
+	return 0;
 }

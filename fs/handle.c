@@ -233,14 +233,41 @@ go_on_with(struct fs *fs, const struct table_handle *rec, struct cache_ctx *ctx,
 	*cf = older;
 }
 
+/* What was taken over for its node, or is open again; else what has its name. */
+static int
+file_again(struct request *r, const struct table_handle *rec, struct cfile **cf)
+{
+	_cleanup_handle_ struct handle *other = NULL;
+	_cleanup_pass_ struct pass at = PASS_INIT;
+	struct fs *fs = r->fs;
+	struct cache_ctx ctx = r->ctx;
+	int rc;
+
+	ctx.be.uid = rec->uid;
+	ctx.be.gid = rec->gid;
+	other = inodes_handle(fs->inodes, rec->node);
+	if (cache_open_again(fs->cache, &ctx, rec->node,
+			     other ? other->cf : NULL, rec->flags, cf) == 0)
+		return 0;
+	rc = pass_node(r, rec->node, &at);
+	if (rc == -ENOENT)
+		return err_set(&r->err, -ESTALE, "removed while no worker ran");
+	if (rc < 0)
+		return rc;
+	rc = cache_open(fs->cache, &ctx, at.path, rec->flags, cf, NULL);
+	if (rc < 0)
+		return rc == -ENOENT ? -ESTALE : rc;
+	go_on_with(fs, rec, &ctx, cf);
+	cache_set_node(*cf, rec->node);
+	return 0;
+}
+
 /* A worker ago the kernel got this number. */
 static int
 handle_again(struct request *r, uint64_t fh)
 {
 	struct fs *fs = r->fs;
-	_cleanup_pass_ struct pass at = PASS_INIT;
 	struct cfile *cf = NULL;
-	struct cache_ctx ctx = r->ctx;
 	struct table_handle rec;
 	struct handle *h;
 	int rc;
@@ -250,18 +277,9 @@ handle_again(struct request *r, uint64_t fh)
 		return err_set(&r->err, -EBADF, "no such handle");
 	rec.flags &= ~(O_TRUNC | O_CREAT | O_EXCL);
 	if (rec.kind == TABLE_FILE) {
-		rc = pass_node(r, rec.node, &at);
-		if (rc == -ENOENT)
-			return err_set(&r->err, -ESTALE,
-				       "removed while no worker ran");
+		rc = file_again(r, &rec, &cf);
 		if (rc < 0)
 			return rc;
-		ctx.be.uid = rec.uid;
-		ctx.be.gid = rec.gid;
-		rc = cache_open(fs->cache, &ctx, at.path, rec.flags, &cf, NULL);
-		if (rc < 0)
-			return rc == -ENOENT ? -ESTALE : rc;
-		go_on_with(fs, &rec, &ctx, &cf);
 	}
 	h = handle_alloc(fs, rec.node, rec.flags, rec.uid, rec.gid);
 	h->fh = fh;
@@ -278,7 +296,7 @@ restore_one(void *arg, uint64_t fh, const struct table_handle *rec)
 	struct handles *hs = arg;
 	struct request r = { .fs = hs->fs };
 
-	if (rec->kind != TABLE_FILE || (rec->flags & O_ACCMODE) == O_RDONLY)
+	if (rec->kind != TABLE_FILE)
 		return;
 	r.ctx.try_only = true; /* what was taken over needs no store */
 	r.ctx.be.err = &r.err;

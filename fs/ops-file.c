@@ -99,6 +99,7 @@ op_open(struct request *r)
 			forget_name(r);
 		if (rc < 0)
 			return rc;
+		cache_set_node(r->cf, r->node);
 	}
 	open_flags(&fi, r->keep_pages);
 	rc = passthrough_begin(r, r->node, r->cf, &fi, &backing);
@@ -173,6 +174,7 @@ op_create(struct request *r)
 		return rc;
 	node = table_ref(r->fs->table, r->node, r->name,
 			 inode_number(at.path, a.ino));
+	cache_set_node(cf, node);
 	open_flags(&fi, a.size == 0);
 	fi.keep_cache = 0;
 	fi.noflush = 0;

@@ -107,6 +107,8 @@ state_word(const struct kept *k)
 		return "sending";
 	case JOURNAL_FAILED:
 		return "failed";
+	case JOURNAL_UNLINKED:
+		return "unlinked";
 	case JOURNAL_JOINING:
 		break;
 	}

@@ -197,11 +197,15 @@ run_soon(void *arg, void (*fn)(void *job), void *job)
 	pool_add(fs->io, &s->job);
 }
 
-/* Files that the kernel still holds open for writing: a worker ago they may
- * have had bytes that no close() has sent yet. */
-struct writers {
+/* Files that the kernel still holds open: a worker ago they may have had bytes
+ * that no close() has sent yet, or lost their names. */
+struct opens {
 	struct table *table;
-	char **path;
+	struct {
+		uint64_t node;
+		char *path; /* NULL: none any more */
+		bool writes;
+	} *v;
 	size_t n;
 	bool moving; /* a rename was under way: any path may be the new one of
 		      * such a file */
@@ -210,51 +214,54 @@ struct writers {
 static void
 add_move(void *arg, uint32_t slot, const struct table_op *op)
 {
-	struct writers *w = arg;
+	struct opens *o = arg;
 
 	if (op->type == REQUEST_rename &&
-	    !(*table_op_did(w->table, slot) & TABLE_OP_NAMED))
-		w->moving = true;
+	    !(*table_op_did(o->table, slot) & TABLE_OP_NAMED))
+		o->moving = true;
 }
 
 static void
-add_writer(void *arg, uint64_t fh, const struct table_handle *h)
+add_open(void *arg, uint64_t fh, const struct table_handle *h)
 {
-	struct writers *w = arg;
-	char *path;
+	struct opens *o = arg;
 
-	if (h->kind != TABLE_FILE || (h->flags & O_ACCMODE) == O_RDONLY)
+	if (h->kind != TABLE_FILE)
 		return;
-	path = table_path(w->table, h->node);
-	if (!path)
-		return;
-	w->path = xrealloc(w->path, w->n + 1, sizeof(*w->path));
-	w->path[w->n++] = path;
+	o->v = xrealloc(o->v, o->n + 1, sizeof(*o->v));
+	o->v[o->n].node = h->node;
+	o->v[o->n].path = table_path(o->table, h->node);
+	o->v[o->n++].writes = (h->flags & O_ACCMODE) != O_RDONLY;
 }
 
-static bool
-has_writer(void *arg, const char *path)
+/* A file without a node was made by a request that was not answered, or is of
+ * an older program: then its name tells. */
+static enum cache_wanted
+is_open(void *arg, const char *path, uint64_t node)
 {
-	const struct writers *w = arg;
+	const struct opens *o = arg;
 
-	for (size_t i = 0; i < w->n; i++) {
-		if (strcmp(w->path[i], path) == 0)
-			return true;
+	for (size_t i = 0; i < o->n; i++) {
+		if (node && o->v[i].node == node)
+			return o->v[i].path ? CACHE_WANTED : CACHE_NAMELESS;
+		if (!node && o->v[i].writes && o->v[i].path &&
+		    strcmp(o->v[i].path, path) == 0)
+			return CACHE_WANTED;
 	}
-	return w->moving;
+	return !node && o->moving ? CACHE_WANTED : CACHE_UNWANTED;
 }
 
 static void
 take_over(struct worker *w)
 {
-	struct writers writers = { .table = w->fs.table };
+	struct opens opens = { .table = w->fs.table };
 
-	table_handles(w->fs.table, add_writer, &writers);
-	table_ops(w->fs.table, add_move, &writers);
-	cache_takeover(w->fs.cache, has_writer, &writers);
-	for (size_t i = 0; i < writers.n; i++)
-		free(writers.path[i]);
-	free(writers.path);
+	table_handles(w->fs.table, add_open, &opens);
+	table_ops(w->fs.table, add_move, &opens);
+	cache_takeover(w->fs.cache, is_open, &opens);
+	for (size_t i = 0; i < opens.n; i++)
+		free(opens.v[i].path);
+	free(opens.v);
 }
 
 static void

@@ -303,10 +303,10 @@ removed(bool in_place)
 	pair_stop(&p);
 }
 
-static bool
-everything(void *arg, const char *path)
+static enum cache_wanted
+everything(void *arg, const char *path, uint64_t node)
 {
-	return true;
+	return CACHE_WANTED;
 }
 
 /* A worker that was killed while it moved appended bytes behind another node's:

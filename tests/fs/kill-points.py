@@ -83,6 +83,43 @@ def op_unlink(at):
     assert not os.path.lexists(at('f'))
 
 
+def op_unlink_open(at):
+    fd = os.open(at('f'), os.O_CREAT | os.O_RDWR, 0o600)
+    os.write(fd, b'sent')
+    os.fsync(fd)
+    os.write(fd, b' and not')
+    reader = os.open(at('f'), os.O_RDONLY)
+    arm()
+    os.unlink(at('f'))
+    os.pwrite(fd, b'after', 20)
+    want = b'sent and not' + bytes(8) + b'after'
+    for n in fd, reader:
+        assert os.pread(n, 100, 0) == want, os.pread(n, 100, 0)
+        assert os.fstat(n).st_size == 25
+    os.ftruncate(fd, 4)
+    assert os.pread(reader, 100, 0) == b'sent'
+    os.close(fd)
+    os.close(reader)
+    assert not os.path.lexists(at('f'))
+
+
+def op_rename_over_open(at):
+    write(at('new'), b'new')
+    write(at('f'), b'old')
+    fd = os.open(at('f'), os.O_RDWR)
+    reader = os.open(at('f'), os.O_RDONLY)
+    arm()
+    os.rename(at('new'), at('f'))
+    assert os.pread(reader, 100, 0) == b'old'
+    os.pwrite(fd, b'er', 3)
+    os.fsync(fd)
+    assert os.pread(fd, 100, 0) == b'older'
+    assert os.fstat(fd).st_size == 5
+    os.close(fd)
+    os.close(reader)
+    assert read(at('f')) == b'new'
+
+
 def op_rename(at):
     write(at('old'), b'moved')
     write(at('there'), b'replaced')

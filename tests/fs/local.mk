@@ -24,6 +24,7 @@ shell_tests += \
 	tests/fs/kill-kept.sh \
 	tests/fs/kill-notify.sh \
 	tests/fs/kill-points.sh \
+	tests/fs/kill-unlinked.sh \
 	tests/fs/kill-worker.sh \
 	tests/fs/kill-writer.sh \
 	tests/fs/mount.sh \
@@ -39,7 +40,7 @@ shell_tests += \
 	tests/fs/volume-plugin.sh \
 	$(NULL)
 
-EXTRA_DIST += tests/fs/kill-points.py
+EXTRA_DIST += tests/fs/kill-points.py tests/fs/kill-unlinked.py
 EXTRA_DIST += tests/fs/beside-local.py
 
 shell_tests += tests/fs/mount-helper.sh
