@@ -299,6 +299,22 @@ be_believe_absent(struct backend *be, const char *path)
 		be->ops->believe_absent(be, path);
 }
 
+void
+be_watch_uploads(struct backend *be, const struct be_uploads *uploads)
+{
+	for (; be; be = be->below)
+		be->uploads = uploads;
+}
+
+int
+be_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
+	   const char *id)
+{
+	while (be->below)
+		be = be->below;
+	return be->ops->give_up ? be->ops->give_up(be, ctx, key, id) : 0;
+}
+
 int
 be_need(struct backend *be, const struct be_commit *c, struct rangeset *need)
 {

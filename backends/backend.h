@@ -279,6 +279,12 @@ struct backend_ops {
 		    struct be_cursor **cur, be_list_fn *fn, void *arg);
 	int (*statfs)(struct backend *be, struct be_ctx *ctx,
 		      struct statvfs *out);
+	/*
+	 * Gives up an upload that an earlier process was told of (struct
+	 * be_uploads).  0: the store has nothing of it any more.  Default: 0.
+	 */
+	int (*give_up)(struct backend *be, struct be_ctx *ctx, const char *key,
+		       const char *id);
 	/* The caller has good reason to believe that there is nothing at path:
 	 * what it does next need not ask.  Never blocks.  Default: nothing. */
 	void (*believe_absent)(struct backend *be, const char *path);
@@ -397,6 +403,16 @@ struct backend_ops {
 };
 
 #define BACKEND_MAGIC 0x62656e64u
+/*
+ * Who wants to know which uploads are under way, so that a next process can give
+ * up what this one leaves behind.  Called in any thread; must not call back.
+ */
+struct be_uploads {
+	void *arg;
+	void (*begun)(void *arg, const char *key, const char *id);
+	void (*ended)(void *arg, const char *key, const char *id);
+};
+
 struct backend {
 	uint32_t magic;
 	const struct backend_ops *ops;
@@ -404,6 +420,7 @@ struct backend {
 	char *id;	       /* names the store for the cache: equal ids, equal
 				* files.  No secrets.  Owned. */
 	struct backend *below; /* decorators: the next one; owned */
+	const struct be_uploads *uploads; /* NULL: nobody */
 };
 
 /* Base part for constructors; takes over id. */
@@ -476,6 +493,11 @@ int be_list_part(struct backend *be, struct be_ctx *ctx, const char *path,
 int be_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	    be_list_fn *fn, void *arg);
 int be_statfs(struct backend *be, struct be_ctx *ctx, struct statvfs *out);
+/* Of the whole chain; before the first call. */
+void be_watch_uploads(struct backend *be, const struct be_uploads *uploads);
+/* Straight to the store: it is tried once. */
+int be_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
+	       const char *id);
 void be_believe_absent(struct backend *be, const char *path);
 int be_fetch(struct backend *be, struct be_ctx *ctx, const char *path,
 	     const struct be_ver *have, uint64_t max,

@@ -248,7 +248,7 @@ s3_ahead_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
 		if (ret < 0)
 			return ret;
 	}
-	a->u->completed = true;
+	s3_upload_completed(a->u);
 	now = s3_head_ref(a->now);
 	ret = 0;
 	if (!now->modified) {

@@ -17,6 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -233,6 +234,7 @@ s3_upload_complete(struct s3_upload *u, struct be_ctx *ctx,
 		if (ret != 0)
 			return ret < 0 ? ret : 0;
 	}
+	FAULT_POINT("s3.upload-completing");
 	ret = s3_run(u->s, ctx, &v, 1);
 	if (ret < 0)
 		return ret;
@@ -294,7 +296,7 @@ upload_run(struct s3_upload *u, struct be_ctx *ctx, const struct be_cond *cond,
 	if (ret == 0)
 		ret = s3_upload_complete(u, ctx, cond, opid, size, out);
 	if (ret == 0)
-		u->completed = true;
+		s3_upload_completed(u);
 	else
 		s3_upload_abort(u);
 	return ret;

@@ -300,6 +300,8 @@ int s3_delete_key(struct s3 *s, struct be_ctx *ctx, const char *key,
 int s3_probe(struct backend *be, struct be_ctx *ctx);
 int s3_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
+int s3_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
+	       const char *id);
 void s3_believe_absent(struct backend *be, const char *path);
 int s3_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	    struct be_cursor **cur, be_list_fn *fn, void *arg);

@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -159,26 +160,6 @@ begin(struct s3_upload *u, struct be_ctx *ctx, char **id)
 	return 0;
 }
 
-/* Best effort, also when the call's own time is over. */
-void
-s3_upload_abort(struct s3_upload *u)
-{
-	struct be_ctx ctx = { .deadline_ns = clock_mono_ns() +
-					     5 * NSEC_PER_SEC };
-	_cleanup_req_ struct s3_req q = { 0 };
-	struct s3_req *v = &q;
-
-	if (!u->id || u->completed)
-		return;
-	s3_req_init(&q, S3_MP_ABORT, "DELETE", u->key);
-	s3_req_query(&q, "uploadId", u->id);
-	s3_run(u->s, &ctx, &v, 1);
-	if (q.e.code && q.e.code != -ENOENT)
-		log_info("s3", "an upload of %s could not be aborted: %s",
-			 u->key, q.e.words ? q.e.words : "");
-	s3_upload_lost(u);
-}
-
 static void
 forget_locked(struct s3_upload *u)
 {
@@ -188,12 +169,83 @@ forget_locked(struct s3_upload *u)
 		s3_part_reset_locked(&u->v[i]);
 }
 
+static void
+ended(const struct s3_upload *u)
+{
+	const struct be_uploads *w = u->s->be.uploads;
+
+	if (w && u->id)
+		w->ended(w->arg, u->key, u->id);
+}
+
+/* The store does not know the upload any more. */
+static void
+lost_locked(struct s3_upload *u)
+{
+	ended(u);
+	forget_locked(u);
+}
+
 void
 s3_upload_lost(struct s3_upload *u)
 {
 	pthread_mutex_lock(&u->lock);
+	lost_locked(u);
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* 0 also if the store does not know it. */
+static int
+abort_upload(struct s3 *s, struct be_ctx *ctx, const char *key, const char *id)
+{
+	_cleanup_req_ struct s3_req q = { 0 };
+	struct s3_req *v = &q;
+	int ret;
+
+	s3_req_init(&q, S3_MP_ABORT, "DELETE", key);
+	s3_req_query(&q, "uploadId", id);
+	FAULT_POINT("s3.upload-aborting");
+	ret = s3_run(s, ctx, &v, 1);
+	FAULT_POINT("s3.upload-aborted");
+	if (ret == 0 && q.e.code && q.e.code != -ENOENT) {
+		log_info("s3", "an upload of %s could not be aborted: %s", key,
+			 q.e.words ? q.e.words : "");
+		ret = q.e.code;
+	}
+	return ret;
+}
+
+int
+s3_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
+	   const char *id)
+{
+	return abort_upload(to_s3(be), ctx, key, id);
+}
+
+/* Best effort, also when the call's own time is over. */
+void
+s3_upload_abort(struct s3_upload *u)
+{
+	struct be_ctx ctx = { .deadline_ns = clock_mono_ns() +
+					     5 * NSEC_PER_SEC };
+
+	if (!u->id || u->completed)
+		return;
+	/* What can't be aborted now is left to a next process. */
+	if (abort_upload(u->s, &ctx, u->key, u->id) == 0)
+		ended(u);
+	pthread_mutex_lock(&u->lock);
 	forget_locked(u);
 	pthread_mutex_unlock(&u->lock);
+}
+
+void
+s3_upload_completed(struct s3_upload *u)
+{
+	FAULT_POINT("s3.upload-completed");
+	if (!u->completed)
+		ended(u);
+	u->completed = true;
 }
 
 void
@@ -258,7 +310,11 @@ work_begin(struct s3_upload *u, struct be_ctx *ctx, struct err *err)
 {
 	char *id = NULL;
 	int ret = begin(u, ctx, &id);
+	const struct be_uploads *w = u->s->be.uploads;
 
+	if (ret == 0 && w)
+		w->begun(w->arg, u->key, id);
+	FAULT_POINT("s3.upload-begun");
 	pthread_mutex_lock(&u->lock);
 	u->beginning = false;
 	if (ret < 0) {
@@ -278,6 +334,7 @@ work_part(struct s3_upload *u, struct be_ctx *ctx, struct err *err, size_t i,
 	bool done;
 	int ret = s3_part_run(u, ctx, i, now, &done);
 
+	FAULT_POINT("s3.part-sent");
 	pthread_mutex_lock(&u->lock);
 	p = &u->v[i];
 	p->state = S3_PART_OPEN;
@@ -341,7 +398,7 @@ s3_upload_go(struct s3_upload *u)
 	if (u->error && u->transient && !u->busy &&
 	    clock_mono_ns() - u->error_ns > ERROR_PAUSE) {
 		if (u->error == -ENOENT)
-			forget_locked(u);
+			lost_locked(u);
 		u->error = 0;
 	}
 	if (u->id && !u->error) {
@@ -386,7 +443,7 @@ wait_locked(struct s3_upload *u, struct be_ctx *ctx)
 		return ret;
 	/* A new one is begun if the call is tried again. */
 	if (u->error == -ENOENT)
-		forget_locked(u);
+		lost_locked(u);
 	return be_fail(ctx, u->error == -ENOENT ? -EIO : u->error, u->transient,
 		       "%s", u->words.msg ? u->words.msg : strerror(-u->error));
 }

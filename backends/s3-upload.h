@@ -72,6 +72,8 @@ void s3_upload_go(struct s3_upload *u);
 int s3_upload_parts(struct s3_upload *u, struct be_ctx *ctx);
 /* The store does not know the upload any more. */
 void s3_upload_lost(struct s3_upload *u);
+/* It is an object; there is nothing to abort any more. */
+void s3_upload_completed(struct s3_upload *u);
 /* Now, in this thread; nothing may be on its way. */
 void s3_upload_abort(struct s3_upload *u);
 

@@ -382,6 +382,7 @@ static const struct backend_ops s3_ops = {
 	.getattr = s3_getattr,
 	.list = s3_list,
 	.statfs = s3_statfs,
+	.give_up = s3_give_up,
 	.believe_absent = s3_believe_absent,
 	.fetch = s3_fetch,
 	.read = s3_read,

@@ -221,6 +221,10 @@ struct cache {
 	struct statvfs statfs;
 	int64_t statfs_until_ns;
 
+	struct be_uploads uploads;
+	SLIST_HEAD(, upload) left; /* by an earlier daemon; uploads.c, from
+				    * cache_takeover to cache_recover */
+
 	atomic_ullong hits, misses, conflicts, open_files, failed_files;
 	atomic_uint kept_files; /* of dead mounts in the same directory */
 	atomic_ullong memory_bytes; /* of memory files, see stage_new */
@@ -535,6 +539,12 @@ bool origin_is_all_locked(const struct content *k, uint64_t size);
 const struct origin_of *origin_find_locked(const struct content *k,
 					   const struct be_commit *c);
 void origin_drop_locked(struct content *k);
+
+/* uploads.c: what an earlier daemon had begun to upload. */
+void uploads_init(struct cache *c);
+void uploads_restore(struct cache *c);
+void uploads_give_up(struct cache *c, struct cache_ctx *ctx);
+void uploads_free(struct cache *c);
 
 /* commit.c */
 int content_commit(struct content *k, struct cache_ctx *ctx);

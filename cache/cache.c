@@ -75,6 +75,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	pthread_cond_init(&c->keeper_cond, &attr);
 	pthread_condattr_destroy(&attr);
 	early_init(c);
+	uploads_init(c);
 	*out = c;
 	return 0;
 }
@@ -133,6 +134,7 @@ cache_recover(struct cache *c, struct cache_ctx *ctx)
 	struct recovery r = { .c = c, .ctx = ctx };
 
 	journal_move_scan(c->store, finish_move, &r);
+	uploads_give_up(c, ctx);
 	delay_start(c);
 }
 
@@ -192,6 +194,7 @@ cache_free(struct cache *c)
 	drop_idle(c);
 	leave_unsent(c, &c->failed);
 	leave_unsent(c, &c->orphans);
+	uploads_free(c);
 	listing_free_all(c);
 	names_release(c);
 	asked_release(c);
@@ -199,9 +202,9 @@ cache_free(struct cache *c)
 	ancestors_release(c);
 	delay_free(c);
 	attr_memory_free(c->attrs);
+	backend_free(c->be); /* tells of uploads that end */
 	attr_table_free(c->table);
 	store_free(c->store);
-	backend_free(c->be);
 	keys_release(&c->keys);
 	pthread_cond_destroy(&c->keeper_cond);
 	pthread_cond_destroy(&c->early_cond);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "cache/store-priv.h"
 #include "common/buf.h"
@@ -403,6 +404,69 @@ journal_move_scan(struct store *s,
 				 "not finished, rename again", from, to);
 		if (is_of_this_boot(s, e->d_name, j, what))
 			fn(arg, &opid, from, to);
+	}
+}
+
+/* --- uploads -------------------------------------------------------------- */
+
+static void
+upload_file(const char *key, const char *id, char out[48])
+{
+	char name[20];
+
+	snprintf(name, sizeof(name), "%016llx",
+		 (unsigned long long)(XXH3_64bits(key, strlen(key)) ^
+				      XXH3_64bits(id, strlen(id))));
+	journal_file(name, ".up", out);
+}
+
+void
+journal_upload_put(struct store *s, const char *key, const char *id)
+{
+	_cleanup_json_ json_t *j = json_object();
+	char file[48];
+
+	json_object_set_new(j, "format", json_integer(JOURNAL_FORMAT));
+	journal_set_path(j, "key", key);
+	json_object_set_new(j, "upload", json_string(id));
+	json_object_set_new(j, "store", json_string(s->id));
+	upload_file(key, id, file);
+	replace_once(s, file, j);
+}
+
+void
+journal_upload_drop(struct store *s, const char *key, const char *id)
+{
+	char file[48];
+
+	upload_file(key, id, file);
+	recycle(s, file);
+}
+
+void
+journal_upload_scan(struct store *s,
+		    void (*fn)(void *arg, const char *key, const char *id),
+		    void *arg)
+{
+	_cleanup_closedir_ DIR *d = open_dir(s);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		_cleanup_free_ char *name = stem(e->d_name, ".up");
+		_cleanup_json_ json_t *j = NULL;
+		_cleanup_free_ char *key = NULL;
+		const char *id, *store;
+
+		if (!name)
+			continue;
+		j = journal_load(s->fd[DIR_JOURNAL], e->d_name);
+		id = json_string_value(json_object_get(j, "upload"));
+		store = json_string_value(json_object_get(j, "store"));
+		if (!j || !id || !store || !journal_get_path(j, "key", &key))
+			log_warn("store", "%s: journal record %s can't be read",
+				 s->dir, e->d_name);
+		else if (strcmp(store, s->id) == 0)
+			fn(arg, key, id);
 	}
 }
 

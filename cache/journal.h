@@ -140,6 +140,17 @@ void journal_move_scan(struct store *s,
 		       void *arg);
 
 /*
+ * An upload that was begun (journal/HASH.up): dropped when it was completed or
+ * aborted, else the next daemon aborts it.
+ */
+void journal_upload_put(struct store *s, const char *key, const char *id);
+void journal_upload_drop(struct store *s, const char *key, const char *id);
+/* Those for this store. */
+void journal_upload_scan(struct store *s,
+			 void (*fn)(void *arg, const char *key, const char *id),
+			 void *arg);
+
+/*
  * A change of attributes that waits (delay.h): journal/ID.at until it was sent.
  */
 struct journal_attr {

@@ -39,4 +39,5 @@ libcache_a_SOURCES = \
 	cache/store-verified.c \
 	cache/store-take.c \
 	cache/takeover.c \
+	cache/uploads.c \
 	$(NULL)

@@ -306,6 +306,7 @@ cache_takeover(struct cache *c,
 	unsigned elsewhere;
 
 	delay_restore(c);
+	uploads_restore(c);
 	journal_scan(c->store, take_one, &t);
 	/* Not while the journal is being read. */
 	TAILQ_FOREACH(k, &c->orphans, link)

@@ -8,6 +8,7 @@ operation has passed is an error.
 import os
 import subprocess
 import sys
+import time
 import traceback
 
 root, out, faults = sys.argv[1:4]
@@ -214,8 +215,50 @@ def op_chmod(at):
     assert st.st_mode & 0o7777 == 0o600 and st.st_mtime == 2000
 
 
+def big(n):
+    return os.urandom(1 << 20) * n
+
+
+def op_large_new(at):
+    data = big(17)
+    fd = os.open(at('f'), os.O_CREAT | os.O_WRONLY)
+    for i in range(0, len(data), 1 << 20):
+        os.write(fd, data[i:i + (1 << 20)])
+    os.close(fd)
+    assert read(at('f')) == data
+
+
+def op_large_change(at):
+    data = bytearray(big(12))
+    write(at('f'), data)
+    arm()
+    fd = os.open(at('f'), os.O_RDWR)
+    os.pwrite(fd, b'changed', 6 << 20)
+    data[6 << 20:(6 << 20) + 7] = b'changed'
+    os.fsync(fd)
+    os.close(fd)
+    assert read(at('f')) == data
+
+
 ops = [(n[3:], f) for n, f in sorted(globals().items()) if n.startswith('op_')]
 armed = None
+
+
+def is_upload(point):
+    return point.startswith(('s3.upload', 's3.part'))
+
+
+def is_abort(point):
+    """What the next worker does with an upload that it finds."""
+    return point.startswith('s3.upload-abort')
+
+
+def passed():
+    """The abort is done in the background."""
+    end = time.monotonic() + (60 if is_abort(point) else 0)
+    while os.path.exists(armed) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not os.path.exists(armed)
 
 
 def arm():
@@ -223,6 +266,8 @@ def arm():
     global armed
     armed = os.path.join(faults, point)
     open(armed, 'w').close()
+    if is_abort(point):
+        open(os.path.join(faults, 's3.upload-begun'), 'w').close()
 
 
 bad = 0
@@ -231,6 +276,8 @@ for point in points:
     for name, op in ops:
         if quick and hit.get(point, 0) == 2:
             break
+        if name.startswith('large') != is_upload(point):
+            continue
         base = os.path.join(root, '%s-%s' % (name, point))
         os.mkdir(base)
         if 'arm' not in op.__code__.co_names:
@@ -241,10 +288,10 @@ for point in points:
             print('%s, killed at %s:' % (name, point), file=sys.stderr)
             traceback.print_exc()
             bad += 1
-        if os.path.exists(armed):
-            os.unlink(armed)
-        else:
+        if passed():
             hit[point] = hit.get(point, 0) + 1
+        else:
+            os.unlink(armed)
 missed = [p for p in points if p not in hit]
 if missed:
     print('never passed: ' + ' '.join(missed), file=sys.stderr)
