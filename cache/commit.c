@@ -365,8 +365,10 @@ rebase(struct content *k, const struct be_attr *now)
 	if (k->exposed_rw)
 		k->truncated = true;
 	appended = k->append_only && !k->truncated;
-	/* Until the next attempt writes down what holds then. */
-	content_journal_locked(k, JOURNAL_JOINING, NULL, 0, NULL);
+	/* Until the next attempt writes down what holds then.  Else the bytes
+	 * stay where the record says. */
+	if (appended)
+		content_journal_locked(k, JOURNAL_JOINING, NULL, 0, NULL);
 	if (appended)
 		ret = rebase_append_locked(k, now);
 	else if (!k->truncated)
@@ -406,6 +408,22 @@ recreate(struct content *k, struct cache_ctx *ctx)
 	k->clean_end = 0;
 	pthread_mutex_unlock(&k->lock);
 	return 0;
+}
+
+/*
+ * The first call may have written some of it in place, and so have made the
+ * version that the second one finds (P9.5).  What is there is our base now.
+ */
+static int
+go_on_in_place(struct content *k, struct cache_ctx *ctx, const char *path)
+{
+	struct be_attr now;
+	int ret = be_getattr(k->c->be, &ctx->be, path, BE_HINT_FILE, &now);
+
+	if (ret < 0 || !S_ISREG(now.mode))
+		return ret < 0 ? ret : -ESTALE;
+	log_info("cache", "\"%s\": a write in place is gone on with", path);
+	return rebase(k, &now);
 }
 
 /*
@@ -595,6 +613,11 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 		give_back_locked(k, s->mask);
 		pthread_mutex_unlock(&k->lock);
 		return 1;
+	}
+	if (ret == -ESTALE && resumed && k->c->be->caps.random_write &&
+	    !k->abandoned) {
+		ret = go_on_in_place(k, ctx, path);
+		return ret == 0 ? 1 : ret;
 	}
 	if (ret == -EEXIST || ret == -ESTALE ||
 	    (ret == -ENOENT && s->commit.cond.pre == BE_MATCH)) {

@@ -138,19 +138,27 @@ private_stat(struct cache *c, const char *name, struct stat *st)
 	       fstat(fd, st) == 0;
 }
 
-/* A new, empty file whose open() was not answered, and nothing was sent of it:
- * its maker asks again.  (After a loss of power what told of its bytes may be
- * missing, and the bytes not.) */
+static void
+has_bytes(void *arg, const struct journal_change *ch)
+{
+	bool *any = arg;
+
+	*any = *any || ch->len || ch->size;
+}
+
+/* A file that was made or cut by an open() that was not answered, and there is
+ * no byte of it: its maker asks again.  (After a loss of power what told of its
+ * bytes may be missing, and the bytes not.) */
 static bool
 was_never_open(const struct takeover *t, const char *name,
 	       const struct journal_rec *r)
 {
+	bool any = r->state != JOURNAL_OPEN || r->size || r->ndirty;
 	struct stat st;
 
-	return r->state == JOURNAL_OPEN && r->cond.pre == BE_ABSENT &&
-	       r->size == 0 && !r->ndirty && !r->exposed && t->wanted &&
-	       !journal_has_log(t->c->store, name) &&
-	       private_stat(t->c, name, &st) && st.st_size == 0;
+	journal_log_read(t->c->store, name, has_bytes, &any);
+	return t->wanted && !any && private_stat(t->c, name, &st) &&
+	       st.st_size == 0;
 }
 
 /* The kernel has not written to it since its close() sent it. */

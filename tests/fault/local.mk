@@ -21,6 +21,7 @@ shell_tests += \
 	tests/fault/kill-storm.sh \
 	tests/fault/outage.sh \
 	tests/fault/power-loss.sh \
+	tests/fault/random-kill.sh \
 	tests/fault/recover.sh \
 	tests/fault/restart.sh \
 	tests/fault/sent-killed.sh \
