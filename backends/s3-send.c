@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define IDLE_SECONDS 20
@@ -34,15 +35,11 @@ struct s3_senders *
 s3_senders_new(unsigned parallel)
 {
 	struct s3_senders *p = xcalloc(1, sizeof(*p));
-	pthread_condattr_t attr;
 
 	p->parallel = parallel;
 	TAILQ_INIT(&p->queues);
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->work, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&p->work);
 	pthread_cond_init(&p->gone, NULL);
 	return p;
 }
@@ -101,6 +98,7 @@ sender(void *arg)
 {
 	struct s3_senders *p = arg;
 
+	pthread_setname_np(pthread_self(), "send");
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct s3_sendq *q = take_locked(p);
@@ -135,30 +133,15 @@ sender(void *arg)
 	return NULL;
 }
 
-/* One more thread, if all shares together can use it.  Signals belong to the
- * main thread. */
+/* One more thread, if all shares together can use it. */
 static bool
 start_locked(struct s3_senders *p)
 {
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t t;
-	int rc;
-
-	if (p->threads >= p->parallel + SHARE_MIN * p->active)
+	if (p->threads >= p->parallel + SHARE_MIN * p->active ||
+	    thread_start(NULL, sender, p) != 0)
 		return false;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&t, &attr, sender, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	if (rc == 0) {
-		p->threads++;
-		pthread_setname_np(t, "send");
-	}
-	return rc == 0;
+	p->threads++;
+	return true;
 }
 
 void

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define ERROR_PAUSE (2 * NSEC_PER_SEC)
@@ -70,7 +71,6 @@ struct s3_upload *
 s3_upload_new(struct s3 *s, const char *key, int fd)
 {
 	struct s3_upload *u = xcalloc(1, sizeof(*u));
-	pthread_condattr_t attr;
 
 	u->s = s;
 	u->refs = 1;
@@ -80,10 +80,7 @@ s3_upload_new(struct s3 *s, const char *key, int fd)
 	u->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 	u->words = (struct err)ERR_INIT;
 	pthread_mutex_init(&u->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&u->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&u->cond);
 	return u;
 }
 

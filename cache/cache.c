@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 /* What attributes depend on beside the object. */
@@ -37,7 +38,6 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 		.size_max = cfg->size_max,
 		.free_min = cfg->free_min,
 	};
-	pthread_condattr_t attr;
 	int ret = store_new(&sc, &c->store, err);
 
 	if (ret < 0) {
@@ -70,10 +70,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	TAILQ_INIT(&c->orphans);
 	TAILQ_INIT(&c->mapped);
 	TAILQ_INIT(&c->strays);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->keeper_cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&c->keeper_cond);
 	early_init(c);
 	uploads_init(c);
 	*out = c;

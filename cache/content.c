@@ -15,23 +15,20 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 struct content *
 content_new(struct cache *c, const char *path)
 {
 	struct content *k = xcalloc(1, sizeof(*k));
-	pthread_condattr_t attr;
 
 	k->c = c;
 	k->refs = 1;
 	k->fd = k->log_fd = k->record.fd = -1;
 	k->path = xstrdup(path);
 	pthread_mutex_init(&k->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&k->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&k->cond);
 	LIST_INIT(&k->flights);
 	return k;
 }

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/path.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define DELAYED_MAX 4096 /* more are sent at once */
@@ -43,14 +44,10 @@ struct delay {
 void
 delay_init(struct cache *c)
 {
-	pthread_condattr_t attr;
 
 	c->delay = xcalloc(1, sizeof(*c->delay));
 	TAILQ_INIT(&c->delay->list);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->delay->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&c->delay->cond);
 }
 
 static struct delayed *
@@ -595,8 +592,7 @@ delay_start(struct cache *c)
 	cache_lock(c);
 	if (!c->delay->running && !c->be->caps.random_write)
 		c->delay->running = c->delay->ready =
-			pthread_create(&c->delay->thread, NULL, delay_main, c) ==
-			0;
+			thread_start(&c->delay->thread, delay_main, c) == 0;
 	cache_unlock(c);
 }
 

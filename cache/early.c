@@ -24,6 +24,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define BEGIN_PARTS 2	      /* of a file that it is worth while for */
@@ -288,8 +289,7 @@ early_watch(struct content *k)
 		k->is_stream = true;
 	}
 	if (!c->has_early)
-		c->has_early = pthread_create(&c->early, NULL, early_thread,
-					      c) == 0;
+		c->has_early = thread_start(&c->early, early_thread, c) == 0;
 	if (c->early_asleep)
 		pthread_cond_broadcast(&c->early_cond);
 	pthread_mutex_unlock(&c->early_lock);
@@ -312,14 +312,10 @@ early_unwatch(struct content *k)
 void
 early_init(struct cache *c)
 {
-	pthread_condattr_t attr;
 
 	TAILQ_INIT(&c->streams);
 	pthread_mutex_init(&c->early_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->early_cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&c->early_cond);
 }
 
 void

@@ -26,6 +26,7 @@
 #include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 /* All of a file that is complete, and whatever it will grow to. */
@@ -504,8 +505,7 @@ expose_watch_locked(struct content *k)
 
 	content_list_locked(k, &c->mapped);
 	if (!c->has_keeper)
-		c->has_keeper = pthread_create(&c->keeper, NULL, keeper, c) ==
-				0;
+		c->has_keeper = thread_start(&c->keeper, keeper, c) == 0;
 }
 
 void

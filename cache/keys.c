@@ -7,17 +7,14 @@
 
 #include "common/clock.h"
 #include "common/path.h"
+#include "common/thread.h"
 
 void
 keys_init(struct keys *k)
 {
-	pthread_condattr_t attr;
 
 	pthread_mutex_init(&k->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&k->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&k->cond);
 	LIST_INIT(&k->held);
 }
 

@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/path.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 /* What a listing calls a file may be a symlink or a FIFO, if it is no larger
@@ -34,7 +35,6 @@ static struct cache_listing *
 listing_new(struct cache *c, const struct cache_ctx *ctx, const char *dir)
 {
 	struct cache_listing *l = xcalloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 
 	l->c = c;
 	l->dir = xstrdup(dir);
@@ -51,10 +51,7 @@ listing_new(struct cache *c, const struct cache_ctx *ctx, const char *dir)
 	atomic_init(&l->refs, 1);
 	l->readers = 1;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&l->cond);
 	return l;
 }
 

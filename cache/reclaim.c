@@ -24,6 +24,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define PERIOD (10 * NSEC_PER_SEC)  /* looks at the disk's free bytes */
@@ -365,12 +366,8 @@ reclaim_thread(void *arg)
 void
 reclaim_init(struct store *s)
 {
-	pthread_condattr_t a;
 
-	pthread_condattr_init(&a);
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->reclaim_cond, &a);
-	pthread_condattr_destroy(&a);
+	cond_init_mono(&s->reclaim_cond);
 	pthread_mutex_init(&s->reclaim_lock, NULL);
 	pthread_mutex_init(&s->pass_lock, NULL);
 }
@@ -378,13 +375,7 @@ reclaim_init(struct store *s)
 void
 reclaim_start(struct store *s)
 {
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	s->has_thread =
-		pthread_create(&s->thread, NULL, reclaim_thread, s) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	s->has_thread = thread_start(&s->thread, reclaim_thread, s) == 0;
 	if (!s->has_thread)
 		log_warn("store", "no thread to bound the cache");
 }

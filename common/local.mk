@@ -11,6 +11,7 @@ libcommon_a_SOURCES = \
 	common/nearest.c common/nearest.h \
 	common/path.c common/path.h \
 	common/range.c common/range.h \
+	common/thread.c common/thread.h \
 	common/units.c common/units.h \
 	common/xalloc.c common/xalloc.h \
 	$(NULL)

@@ -22,6 +22,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 #include "fs/freeze.h"
 #include "fs/link.h"
@@ -538,16 +539,13 @@ static void
 start_connection(struct control *c, int fd)
 {
 	struct connection *x = xcalloc(1, sizeof(*x));
-	pthread_t t;
 
 	x->c = c;
 	x->fd = fd;
 	pthread_mutex_lock(&c->lock);
 	c->connections++;
 	pthread_mutex_unlock(&c->lock);
-	if (pthread_create(&t, NULL, connection_thread, x) == 0)
-		pthread_detach(t);
-	else
+	if (thread_start(NULL, connection_thread, x) != 0)
 		connection_thread(x);
 }
 
@@ -584,7 +582,6 @@ struct control *
 control_new(int listen_fd, const struct control_info *info)
 {
 	struct control *c = xcalloc(1, sizeof(*c));
-	sigset_t all, old;
 	int rc;
 
 	c->info = *info;
@@ -595,10 +592,7 @@ control_new(int listen_fd, const struct control_info *info)
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->change, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&c->thread, NULL, accept_thread, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	rc = thread_start(&c->thread, accept_thread, c);
 	if (rc != 0) {
 		log_error("control", "start a thread: %s", strerror(rc));
 		close(c->stop_fd);

@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/path.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 TAILQ_HEAD(pass_list, pass);
@@ -28,13 +29,9 @@ struct gate *
 gate_new(void)
 {
 	struct gate *g = xcalloc(1, sizeof(*g));
-	pthread_condattr_t attr;
 
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&g->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&g->cond);
 	TAILQ_INIT(&g->passes);
 	return g;
 }

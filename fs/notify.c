@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/path.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 #include "fs/fs.h"
 #include "fs/linger.h"
@@ -120,22 +121,14 @@ struct notify *
 notify_new(struct fs *fs)
 {
 	struct notify *n = xcalloc(1, sizeof(*n));
-	pthread_condattr_t attr;
-	sigset_t all, old;
 	int rc;
 
 	n->fs = fs;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->more, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&n->told, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&n->told);
 	STAILQ_INIT(&n->queue);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&n->thread, NULL, notify_thread, n);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	rc = thread_start(&n->thread, notify_thread, n);
 	if (rc != 0) {
 		log_error("notify", "start a thread: %s", strerror(rc));
 		free(n);

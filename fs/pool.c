@@ -17,12 +17,13 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define IDLE_SECONDS 20
 
 struct pool {
-	char *name;
+	char name[16];	      /* of its threads; the kernel takes no more */
 	pthread_mutex_t lock; /* all below */
 	unsigned max, spare;
 	pthread_cond_t work;  /* a job came, or stopping */
@@ -39,17 +40,13 @@ struct pool *
 pool_new(const char *name, unsigned max_threads)
 {
 	struct pool *p = xcalloc(1, sizeof(*p));
-	pthread_condattr_t attr;
 
 	assert(max_threads > 0);
-	p->name = xstrdup(name);
+	strncat(p->name, name, sizeof(p->name) - 1);
 	p->max = max_threads;
 	p->last = &p->first;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->work, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&p->work);
 	pthread_cond_init(&p->gone, NULL);
 	return p;
 }
@@ -89,6 +86,7 @@ pool_thread(void *arg)
 {
 	struct pool *p = arg;
 
+	pthread_setname_np(pthread_self(), p->name);
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct pool_job *job = next_job_locked(p);
@@ -113,31 +111,6 @@ pool_thread(void *arg)
 	return NULL;
 }
 
-/* Signals belong to the main thread. */
-static int
-start_thread(struct pool *p)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t t;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&t, &attr, pool_thread, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	if (rc == 0) {
-		char name[16] = "";
-
-		strncat(name, p->name, sizeof(name) - 1);
-		pthread_setname_np(t, name);
-	}
-	return rc;
-}
-
 /* One more if it has something to do.  false: no. */
 static bool
 grow_locked(struct pool *p)
@@ -146,7 +119,7 @@ grow_locked(struct pool *p)
 
 	if (p->queued <= p->idle || p->threads >= p->max + p->spare)
 		return false;
-	rc = start_thread(p);
+	rc = thread_start(NULL, pool_thread, p);
 	if (rc == 0) {
 		p->threads++;
 		return true;
@@ -220,6 +193,5 @@ pool_free(struct pool *p)
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->work);
 	pthread_cond_destroy(&p->gone);
-	free(p->name);
 	free(p);
 }

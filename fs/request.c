@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/path.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 #include "fs/freeze.h"
 #include "fs/reply.h"
@@ -217,20 +218,15 @@ struct requests *
 requests_new(struct fs *fs)
 {
 	struct requests *q = xcalloc(1, sizeof(*q));
-	sigset_t all, old;
 
 	q->fs = fs;
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_cond_init(&q->cond, NULL);
 	TAILQ_INIT(&q->waiting);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&q->watcher, NULL, watch, q) != 0) {
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (thread_start(&q->watcher, watch, q) != 0) {
 		free(q);
 		return NULL;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return q;
 }
 

@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 #include "fs/abi.h"
 #include "fs/passthrough.h"
@@ -489,23 +490,18 @@ session_start(struct session *s, struct err *err)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned n = cores < 2 ? THREADS_MIN : 2 * (unsigned)cores;
-	sigset_t all, old;
 	int rc = 0;
 
 	if (n > THREADS_MAX)
 		n = THREADS_MAX;
 	if (s->replayed)
 		ask_again(s);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	atomic_store(&s->running, n);
 	while (s->nthreads < n && rc == 0) {
-		rc = pthread_create(&s->threads[s->nthreads], NULL,
-				    session_thread, s);
+		rc = thread_start(&s->threads[s->nthreads], session_thread, s);
 		if (rc == 0)
 			s->nthreads++;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	atomic_fetch_sub(&s->running, n - s->nthreads);
 	if (s->nthreads == 0)
 		return err_set(err, -rc, "start threads: %s", strerror(rc));

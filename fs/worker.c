@@ -20,6 +20,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 #include "fs/confine.h"
 #include "fs/control.h"
@@ -447,11 +448,7 @@ drain_thread(void *arg)
 static void
 start_detached(void *(*fn)(void *), void *arg)
 {
-	pthread_t t;
-
-	if (pthread_create(&t, NULL, fn, arg) == 0)
-		pthread_detach(t);
-	else
+	if (thread_start(NULL, fn, arg) != 0)
 		fn(arg);
 }
 
