@@ -418,6 +418,9 @@ content_publish(struct content *k)
 	k->fd = -1;
 	journal_close(&k->record);
 	k->staged = false;
+	/* An open() may have found it just before, and go on with it: nothing
+	 * is here any more. */
+	rangeset_clear(&k->present);
 	k->publishing = false;
 	pthread_cond_broadcast(&k->cond);
 	pthread_mutex_unlock(&k->lock);

@@ -151,6 +151,17 @@ struct opening {
 	struct be_ver have; /* len 0: nothing local */
 };
 
+static bool
+is_current(struct content *k)
+{
+	bool current;
+
+	cache_lock(k->c);
+	current = k->current;
+	cache_unlock(k->c);
+	return current;
+}
+
 /* What is here already: an open content, or a clean file of the version that
  * the attributes named last. */
 static int
@@ -172,7 +183,8 @@ find_local(struct cache *c, struct cache_ctx *ctx, const char *path,
 				ret = content_wait_locked(k, ctx);
 		}
 		pthread_mutex_unlock(&k->lock);
-		if (!waited) {
+		/* (It may have become clean since it was found.) */
+		if (!waited && is_current(k)) {
 			o->have = content_base(k);
 			return 0;
 		}

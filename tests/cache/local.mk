@@ -99,3 +99,9 @@ tests_bin_attr_memory_test_SOURCES = tests/cache/attr-memory-test.c \
 	tests/cache/store-box.c tests/cache/store-box.h
 tests_bin_attr_memory_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_bin_attr_memory_test_LDADD = $(unit_ldadd)
+
+unit_tests += tests/bin/publish-test
+tests_bin_publish_test_SOURCES = tests/cache/publish-test.c \
+	tests/cache/store-box.c tests/cache/store-box.h
+tests_bin_publish_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_bin_publish_test_LDADD = $(unit_ldadd)
