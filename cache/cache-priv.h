@@ -411,6 +411,7 @@ void content_unlinked(struct content *k);
 /* Other nodes have another file there: what is here of this one stays for its
  * handles in a next daemon. */
 void content_keep(struct content *k, struct cache_ctx *ctx);
+void content_keep_locked(struct content *k); /* … if all of it is here */
 /* The same for handles that have an older file of this name: their close() must
  * not bring the name back. */
 void content_strays_unlinked(struct cache *c, const char *path);

@@ -111,8 +111,8 @@ content_journal_change_locked(struct content *k)
 void
 content_settled_locked(struct content *k)
 {
-	if (k->unlinked && k->kept) {
-		content_journal_locked(k, JOURNAL_UNLINKED, NULL, 0, NULL);
+	if (k->kept && (k->unlinked || k->exposed)) {
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
 		return;
 	}
 	if (k->private_name && k->journaled)

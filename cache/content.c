@@ -236,8 +236,8 @@ has_handles(struct content *k)
 
 /* A private file that has all, and a record of it: a next daemon finds it by the
  * node.  What a commit has written down must not be lost by that. */
-static void
-keep_locked(struct content *k)
+void
+content_keep_locked(struct content *k)
 {
 	if (k->fd < 0 || !k->private_name || !k->node ||
 	    !content_local_locked(k, 0, UINT64_MAX / 2))
@@ -272,7 +272,7 @@ content_keep(struct content *k, struct cache_ctx *ctx)
 	pthread_mutex_unlock(&k->lock);
 	if (ret == 0 && content_complete(k, ctx) == 0) {
 		pthread_mutex_lock(&k->lock);
-		keep_locked(k);
+		content_keep_locked(k);
 		pthread_mutex_unlock(&k->lock);
 	}
 }
@@ -323,7 +323,7 @@ content_strays_unlinked(struct cache *c, const char *path)
 	{
 		pthread_mutex_lock(&k->lock);
 		if (strcmp(k->path, path) == 0 && !k->unlinked) {
-			keep_locked(k);
+			content_keep_locked(k);
 			unlinked_locked(k);
 		}
 		pthread_mutex_unlock(&k->lock);

@@ -305,6 +305,9 @@ expose_read(struct content *k, struct cache_ctx *ctx, int *fd)
 	} else if (k->fd >= 0) {
 		if (k->private_name && content_local_locked(k, 0, EVERYTHING)) {
 			k->exposed = true;
+			/* The next worker must go on with this file. */
+			if (!k->kept && !k->exposed_rw)
+				content_keep_locked(k);
 			*fd = k->fd;
 			ret = 0;
 		}
@@ -323,8 +326,8 @@ expose_read(struct content *k, struct cache_ctx *ctx, int *fd)
 	pthread_mutex_lock(&k->lock);
 	if (k->fd < 0 && !k->clean_bad) {
 		k->exposed = true;
-		*fd = store_file_fd(clean);
-		ret = 0;
+		*fd = store_kernel_fd(clean);
+		ret = *fd < 0 ? -EOPNOTSUPP : 0;
 	}
 	pthread_mutex_unlock(&k->lock);
 	return ret;

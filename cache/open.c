@@ -132,6 +132,13 @@ content_from_fetch(struct cache *c, const char *path, const struct be_attr *a,
 
 	if (a->size == 0)
 		return k; /* nothing to keep */
+	/* Here since a worker ago, and perhaps the kernel's: what is kept under
+	 * a version was believed to be that one's, however young it is. */
+	k->clean = store_open(c->store, path, &a->ver);
+	if (k->clean) {
+		k->racy = false;
+		return k;
+	}
 	if (got == a->size && !k->racy && be_ver_known(&a->ver) &&
 	    store_put(c->store, path, &a->ver, p, got)) {
 		k->clean = store_open(c->store, path, &a->ver);
@@ -390,6 +397,10 @@ revalidate_base(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (o->k)
 		content_put(o->k);
 	o->k = content_of(c, path, &a);
+	/* What the kernel reads by itself is the file that is cut. */
+	o->k->clean = store_open(c->store, path, &a.ver);
+	if (o->k->clean && !store_kernel_has(o->k->clean))
+		store_close(steal_ptr(&o->k->clean));
 	return 0;
 }
 

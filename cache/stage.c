@@ -74,6 +74,8 @@ take_clean_locked(struct content *k)
 
 	if (!k->clean || k->clean_bad)
 		return false;
+	/* (By an open() of a worker ago.) */
+	k->exposed = k->exposed || store_kernel_has(k->clean);
 	if (!k->exposed && size > k->c->cfg.whole_max &&
 	    !store_is_verified(k->clean))
 		return false;

@@ -57,6 +57,7 @@ struct store_idle;
 struct store_file {
 	struct store *s;
 	int fd;
+	atomic_int kernel_fd; /* store-take.c; -1: none */
 	struct record rec;
 	struct verified *_Atomic good; /* of the inode as it was last seen */
 	struct verified **retired;     /* … before; s->retire_lock */

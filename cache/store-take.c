@@ -8,12 +8,74 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "common/cleanup.h"
 #include "common/xalloc.h"
+
+/*
+ * A description that the kernel has holds a read lock on this byte, whether or
+ * not the file reaches so far: its worker may be gone (and with it the lock on
+ * f->fd) when another one asks whose it is.
+ */
+static off_t
+our_byte(const struct store *s)
+{
+	return (off_t)(XXH3_64bits(s->instance, strlen(s->instance)) >> 2 | 1);
+}
+
+/* len 0: up to the end. */
+static bool
+is_locked(const struct store_file *f, off_t from, off_t len)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
+			   .l_start = from, .l_len = len };
+
+	return fcntl(f->fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+int
+store_kernel_fd(struct store_file *f)
+{
+	struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET,
+			   .l_start = our_byte(f->s), .l_len = 1 };
+	int fd = atomic_load(&f->kernel_fd), none = -1;
+	char self[32];
+
+	if (fd >= 0)
+		return fd;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+	fd = open(self, O_RDONLY | O_NOATIME | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	if (fcntl(fd, F_OFD_SETLK, &l) < 0) {
+		close(fd);
+		return -1;
+	}
+	if (!atomic_compare_exchange_strong(&f->kernel_fd, &none, fd)) {
+		close(fd);
+		fd = none;
+	}
+	return fd;
+}
+
+bool
+store_kernel_has(struct store_file *f)
+{
+	return is_locked(f, our_byte(f->s), 1);
+}
+
+static bool
+others_kernel_has(const struct store_file *f)
+{
+	off_t ours = our_byte(f->s);
+
+	return is_locked(f, 0, ours) || is_locked(f, ours + 1, 0);
+}
 
 /* Is f the only file, under this name only? */
 static bool
@@ -42,7 +104,7 @@ store_take(struct store_file *f, const char *path, const struct be_ver *ver,
 	/* Nobody else may have it open: our own lock becomes exclusive. */
 	if (flock(f->fd, LOCK_EX | LOCK_NB) < 0)
 		return -EBUSY;
-	if (!is_sole(f, &at))
+	if (!is_sole(f, &at) || others_kernel_has(f))
 		goto busy;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
 	fd = open(self, O_RDWR | O_CLOEXEC);

@@ -303,6 +303,7 @@ store_open(struct store *s, const char *path, const struct be_ver *ver)
 	f = xcalloc(1, sizeof(*f));
 	f->s = s;
 	f->fd = steal_fd(&fd);
+	atomic_init(&f->kernel_fd, -1);
 	f->rec = rec;
 	f->good = verified_get(s->verified, &st, rec.nblocks);
 	f->name = n;
@@ -320,17 +321,18 @@ store_file_size(const struct store_file *f)
 	return f->rec.size;
 }
 
-int
-store_file_fd(const struct store_file *f)
-{
-	return f->fd;
-}
-
 void
 store_close(struct store_file *f)
 {
-	if (f)
-		store_idle_put(f);
+	int fd;
+
+	if (!f)
+		return;
+	/* The kernel keeps its own for as long as it wants it. */
+	fd = atomic_exchange(&f->kernel_fd, -1);
+	if (fd >= 0)
+		close(fd);
+	store_idle_put(f);
 }
 
 void
@@ -340,8 +342,6 @@ store_file_free(struct store_file *f)
 	for (size_t i = 0; i < f->nretired; i++)
 		verified_put(f->s->verified, f->retired[i]);
 	free(f->retired);
-	/* The kernel may still have the description (passthrough). */
-	flock(f->fd, LOCK_UN);
 	close(f->fd);
 	record_release(&f->rec);
 	free(f->path);

@@ -59,8 +59,12 @@ struct store_file; /* an open clean file; content can't be evicted meanwhile
 struct store_file *store_open(struct store *s, const char *path,
 			      const struct be_ver *ver);
 uint64_t store_file_size(const struct store_file *f);
-int store_file_fd(const struct store_file *f); /* O_RDONLY; for passthrough and
-						* copies: call store_verify */
+/* For the kernel (passthrough), after store_verify; -1: there is none.  A
+ * description of its own, since the kernel's outlives this process: while it
+ * has it no other daemon takes the file, and ours still may. */
+int store_kernel_fd(struct store_file *f);
+/* Did this daemon, or an earlier one of its instance, give it to the kernel? */
+bool store_kernel_has(struct store_file *f);
 /* Reads and verifies; -EIO: the content is bad and was dropped; read from the
  * backend instead.  0 and *got. */
 int store_read(struct store_file *f, uint64_t off, void *p, size_t len,

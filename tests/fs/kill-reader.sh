@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What the kernel reads by itself stays the file that others change, in each
+# worker that follows [P6.3] [P6.7].
+. "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
+need_mount
+need_program python3
+case $(uname -r) in
+[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
+esac
+
+body()
+{
+	D=$work/$store-1
+	mount_node "$store-1" "$SOURCE" "$D"
+	python3 - "$builddir/sharedfs" "$D" <<'EOF' || fail "see above"
+import json, os, subprocess, sys
+
+prog, d = sys.argv[1:]
+SIZE = 300000 # too large to be read through the kernel's pages
+
+def kill_worker():
+    out = subprocess.check_output([prog, 'status', '--json', d])
+    os.kill(json.loads(out)['worker_pid'], 9)
+
+def by_open(path, flags, data, at):
+    fd = os.open(path, flags)
+    os.pwrite(fd, data, at)
+    os.close(fd)
+
+def sized(was, n):
+    return was[:n].ljust(n, b'\0')
+
+# What is done by name, and what it makes of the bytes.
+changes = {
+    'cut': (lambda p: os.truncate(p, 1000), lambda w: sized(w, 1000)),
+    'grown': (lambda p: os.truncate(p, SIZE + 1000),
+              lambda w: sized(w, SIZE + 1000)),
+    'written': (lambda p: by_open(p, os.O_WRONLY, b'new', 5),
+                lambda w: sized(w, max(5, len(w)))[:5] + b'new' + w[8:]),
+    'appended': (lambda p: by_open(p, os.O_WRONLY | os.O_APPEND, b'new', 0),
+                 lambda w: w + b'new'),
+    'replaced': (lambda p: by_open(p, os.O_WRONLY | os.O_TRUNC, b'new', 0),
+                 lambda w: b'new'),
+}
+
+for first in changes:
+    for second in changes:
+        path = '%s/%s-%s' % (d, first, second)
+        want = os.urandom(1000) * (SIZE // 1000)
+        with open(path, 'wb') as f:
+            f.write(want)
+        reader = os.open(path, os.O_RDONLY)
+        assert os.pread(reader, 10, 0) == want[:10]
+        for how in first, second:
+            kill_worker()
+            changes[how][0](path)
+            want = changes[how][1](want)
+            got = os.pread(reader, SIZE * 2, 0)
+            assert got == want, (path, how, len(got), len(want))
+            assert os.fstat(reader).st_size == len(want), path
+        os.close(reader)
+EOF
+	same failed "$(status_field "$D" errors.failed_files)" 0
+	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
+}
+each_store body
