@@ -162,10 +162,13 @@ struct key {
 	bool tree; /* and everything below */
 	LIST_ENTRY(key) link;
 };
+struct note;
 struct keys {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* all below */
 	pthread_cond_t cond;
 	LIST_HEAD(, key) held;
+	struct note *notes; /* by path: what changed while `noting` */
+	bool noting, notes_lost;
 };
 void keys_init(struct keys *k);
 void keys_release(struct keys *k);

@@ -303,4 +303,16 @@ int cache_discard(struct cache *c, const char *name);
 /* Sends all that is unsent; -EIO and words if any stays. */
 int cache_drain(struct cache *c, struct cache_ctx *ctx);
 
+/* From now on what this node changes in the store is noted, by name; or no
+ * longer.  Notes of before are dropped. */
+void cache_note_changes(struct cache *c, bool on);
+struct cache_change {
+	char *path;
+	bool tree; /* moved: what is below it changed, too */
+};
+/* The notes since the last call, each path once; *lost: they were too many.
+ * What is under way is noted when it is done.  The caller's. */
+struct cache_change *cache_take_changes(struct cache *c, size_t *n, bool *lost);
+void cache_changes_free(struct cache_change *v, size_t n);
+
 #endif

@@ -1,13 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* One mutation of a path at a time (rule 1, B9).  A few hundred are under way
- * at the most, so the list is searched. */
+ * at the most, so the list is searched.  Whoever wants to know what this node
+ * changes in the store learns it here, since nothing changes without a key. */
 #include <config.h>
 
 #include "cache/cache-priv.h"
 
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/thread.h"
+#include "common/xalloc.h"
+
+#define NOTES_MAX 100000 /* then they are too many to be of use */
+
+struct note {
+	struct cache_change change;
+	UT_hash_handle hh;
+};
+
+static void
+notes_drop_locked(struct keys *k)
+{
+	struct note *n, *next;
+
+	HASH_ITER(hh, k->notes, n, next) {
+		HASH_DEL(k->notes, n);
+		free(n->change.path);
+		free(n);
+	}
+}
 
 void
 keys_init(struct keys *k)
@@ -21,6 +46,7 @@ keys_init(struct keys *k)
 void
 keys_release(struct keys *k)
 {
+	notes_drop_locked(k);
 	pthread_cond_destroy(&k->cond);
 	pthread_mutex_destroy(&k->lock);
 }
@@ -106,11 +132,76 @@ key_try(struct keys *k, struct key *key, const char *path)
 	return ret;
 }
 
+/* At the end: whatever looked at the store before then saw the old state, and
+ * whoever asks later is told. */
+static void
+note_locked(struct keys *k, const struct key *key)
+{
+	struct note *n;
+
+	if (!k->noting)
+		return;
+	HASH_FIND_STR(k->notes, key->path, n);
+	if (!n && HASH_COUNT(k->notes) >= NOTES_MAX) {
+		k->notes_lost = true;
+		return;
+	}
+	if (!n) {
+		n = xcalloc(1, sizeof(*n));
+		n->change.path = xstrdup(key->path);
+		HASH_ADD_KEYPTR(hh, k->notes, n->change.path,
+				strlen(n->change.path), n);
+	}
+	n->change.tree |= key->tree;
+}
+
 void
 key_unlock(struct keys *k, struct key *key)
 {
 	pthread_mutex_lock(&k->lock);
+	note_locked(k, key);
 	LIST_REMOVE(key, link);
 	pthread_cond_broadcast(&k->cond);
 	pthread_mutex_unlock(&k->lock);
+}
+
+void
+cache_note_changes(struct cache *c, bool on)
+{
+	struct keys *k = &c->keys;
+
+	pthread_mutex_lock(&k->lock);
+	notes_drop_locked(k);
+	k->noting = on;
+	k->notes_lost = false;
+	pthread_mutex_unlock(&k->lock);
+}
+
+struct cache_change *
+cache_take_changes(struct cache *c, size_t *n, bool *lost)
+{
+	struct keys *k = &c->keys;
+	struct cache_change *v;
+	struct note *x, *next;
+
+	*n = 0;
+	pthread_mutex_lock(&k->lock);
+	v = xcalloc(HASH_COUNT(k->notes) + 1, sizeof(*v));
+	HASH_ITER(hh, k->notes, x, next) {
+		v[(*n)++] = x->change;
+		x->change.path = NULL;
+	}
+	notes_drop_locked(k);
+	*lost = k->notes_lost;
+	k->notes_lost = false;
+	pthread_mutex_unlock(&k->lock);
+	return v;
+}
+
+void
+cache_changes_free(struct cache_change *v, size_t n)
+{
+	while (n)
+		free(v[--n].path);
+	free(v);
 }

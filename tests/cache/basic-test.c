@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/buf.h"
 #include "tests/cache/store-box.h"
 #include "tests/lib/unit.h"
 
@@ -134,6 +135,72 @@ basics(bool in_place)
 	box_remove_tree(dir);
 }
 
+/* "a b/" of what was noted since the last time, '/' behind trees. */
+static void
+noted(struct node *n, const char *want)
+{
+	_cleanup_buf_ struct buf have = BUF_INIT;
+	struct cache_change *v;
+	bool lost;
+	size_t k;
+
+	v = cache_take_changes(n->c, &k, &lost);
+	assert_false(lost);
+	for (size_t i = 0; i < k; i++)
+		buf_addf(&have, "%s%s%s", i ? " " : "", v[i].path,
+			 v[i].tree ? "/" : "");
+	cache_changes_free(v, k);
+	assert_string_equal(buf_str(&have), want);
+}
+
+/* What this node changes in the store is noted as long as somebody asks for it
+ * [MIG.9]. */
+static void
+notes(void **state)
+{
+	char dir[] = "/tmp/sharedfs-notes-XXXXXX";
+	struct backend *be;
+	struct be_caps caps;
+	struct be_attr a;
+	struct cfile *f;
+	struct node n;
+	bool keep;
+
+	assert_non_null(mkdtemp(dir));
+	backend_mem_caps(&caps, false);
+	assert_int_equal(backend_mem_open_as(&caps, &be), 0);
+	node_start(&n, be, dir);
+	put(&n, "a", "hello");
+	noted(&n, "");
+	cache_note_changes(n.c, true);
+	is(&n, "a", "hello");
+	noted(&n, "");
+	put(&n, "b", "1");
+	put(&n, "b", "2");
+	noted(&n, "b");
+	noted(&n, "");
+	assert_int_equal(cache_mkdir(n.c, &n.ctx, "d", 0755, &a), 0);
+	assert_int_equal(cache_rename(n.c, &n.ctx, "d", "e", 0), 0);
+	noted(&n, "d/ e/");
+	assert_int_equal(cache_unlink(n.c, &n.ctx, "b"), 0);
+	noted(&n, "b");
+
+	/* a program that had it open before */
+	assert_int_equal(cache_open(n.c, &n.ctx, "a", O_RDWR, &f, &keep), 0);
+	assert_int_equal(cache_write(f, &n.ctx, 0, "H", 1, false), 0);
+	cache_note_changes(n.c, true);
+	noted(&n, "");
+	assert_int_equal(cache_flush(f, &n.ctx), 0);
+	cache_release(f, &n.ctx);
+	noted(&n, "a");
+	cache_note_changes(n.c, false);
+	put(&n, "c", "3");
+	noted(&n, "");
+	err_release(&n.err);
+	cache_free(n.c);
+	box_remove_tree(dir);
+}
+
 static void
 whole_files(void **state)
 {
@@ -152,6 +219,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_files),
 		cmocka_unit_test(in_place),
+		cmocka_unit_test(notes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
