@@ -2,7 +2,7 @@
 /* See control.h.  One thread accepts; each connection has one of its own. */
 #include <config.h>
 
-#include "fs/control.h"
+#include "fs/control-priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,6 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "common/xalloc.h"
-#include "fs/freeze.h"
 #include "fs/link.h"
 #include "fs/passthrough.h"
 #include "fs/places.h"
@@ -32,7 +31,6 @@
 
 #define REQUEST_MAX 16384
 #define REQUEST_WAIT 5 /* seconds to send a request or take an answer */
-#define FREEZE_SECONDS 60
 
 struct control {
 	struct control_info info;
@@ -58,8 +56,8 @@ struct connection {
 
 /* --- the cache, as long as it is there ------------------------------------ */
 
-static bool
-cache_begin(struct control *c)
+bool
+control_cache_begin(struct control *c)
 {
 	bool ok;
 
@@ -71,8 +69,8 @@ cache_begin(struct control *c)
 	return ok;
 }
 
-static void
-cache_end(struct control *c)
+void
+control_cache_end(struct control *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->using--;
@@ -194,9 +192,9 @@ status(struct control *c)
 	set_number(o, "nodes", table_nodes(i->fs->table));
 	reload_each_option(i->fs->reload, add_option, options);
 	json_object_set_new(o, "options", options);
-	if (cache_begin(c)) {
+	if (control_cache_begin(c)) {
 		add_cache_state(c, o);
-		cache_end(c);
+		control_cache_end(c);
 	} else {
 		add_waiting_state(o);
 	}
@@ -221,9 +219,9 @@ pending(struct control *c)
 {
 	json_t *list = json_array();
 
-	if (cache_begin(c)) {
+	if (control_cache_begin(c)) {
 		cache_pending(c->info.fs->cache, add_pending, list);
-		cache_end(c);
+		control_cache_end(c);
 	}
 	return list;
 }
@@ -247,9 +245,9 @@ drain(struct control *c)
 	_cleanup_err_ struct err err = ERR_INIT;
 	int r = 0;
 
-	if (cache_begin(c)) {
+	if (control_cache_begin(c)) {
 		r = control_drain(c->info.fs, &err);
-		cache_end(c);
+		control_cache_end(c);
 	}
 	return result(c, r < 0 ? err_words(&err) : NULL);
 }
@@ -321,9 +319,9 @@ discard(struct control *c, json_t *req)
 	const char *name = json_string_value(json_object_get(req, "name"));
 	int r = -ENOENT;
 
-	if (name && cache_begin(c)) {
+	if (name && control_cache_begin(c)) {
 		r = cache_discard(c->info.fs->cache, name);
-		cache_end(c);
+		control_cache_end(c);
 	}
 	return result(c, r == 0	     ? NULL :
 			 r == -EBUSY ? "it is not given up: a program has it "
@@ -391,16 +389,16 @@ send_line(int fd, const char *s)
 	return 0;
 }
 
-static int
-send_json(int fd, json_t *o)
+int
+control_send(int fd, json_t *o)
 {
 	_cleanup_free_ char *line = as_line(o);
 
 	return send_line(fd, line);
 }
 
-static bool
-read_line(int fd, char *line, size_t cap)
+bool
+control_read(int fd, char *line, size_t cap)
 {
 	size_t have = 0;
 
@@ -419,6 +417,17 @@ read_line(int fd, char *line, size_t cap)
 	return false;
 }
 
+bool
+control_has_ended(struct control *c)
+{
+	bool ended;
+
+	pthread_mutex_lock(&c->lock);
+	ended = c->ended;
+	pthread_mutex_unlock(&c->lock);
+	return ended;
+}
+
 static void
 wait_for_end(struct control *c, int fd)
 {
@@ -426,7 +435,7 @@ wait_for_end(struct control *c, int fd)
 	while (!c->ended)
 		pthread_cond_wait(&c->change, &c->lock);
 	pthread_mutex_unlock(&c->lock);
-	if (send_json(fd, json_pack("{s:b}", "ended", 1)) < 0)
+	if (control_send(fd, json_pack("{s:b}", "ended", 1)) < 0)
 		return;
 	pthread_mutex_lock(&c->lock);
 	while (!c->finished)
@@ -436,68 +445,36 @@ wait_for_end(struct control *c, int fd)
 }
 
 static void
-freeze(struct control *c, int fd, json_t *req)
-{
-	int wait_ms = json_integer_value(json_object_get(req, "wait_ms"));
-	struct timeval limit = { .tv_sec = FREEZE_SECONDS };
-	struct freeze *f = c->info.fs->freeze;
-	_cleanup_err_ struct err err = ERR_INIT;
-	char line[128];
-	json_t *next;
-	bool moved;
-	int r = -EAGAIN;
-
-	if (cache_begin(c)) {
-		r = freeze_begin(f, wait_ms, &err);
-		cache_end(c);
-	}
-	if (r < 0) {
-		send_json(fd, json_pack("{s:b, s:s}", "ok", 0, "error",
-					err_words(&err)));
-		return;
-	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (send_json(fd, json_pack("{s:b}", "ok", 1)) < 0 ||
-	    !read_line(fd, line, sizeof(line)))
-		line[0] = '\0';
-	next = json_loads(line, 0, NULL);
-	moved = json_is_true(json_object_get(next, "moved"));
-	json_decref(next);
-	send_json(fd, json_pack("{s:b, s:i}", "ok", 1, "sent_back",
-				(int)freeze_end(f, moved)));
-}
-
-static void
 answer(struct control *c, int fd, const char *line)
 {
 	json_t *req = json_loads(line, 0, NULL);
 	const char *cmd = json_string_value(json_object_get(req, "cmd"));
 
 	if (!cmd) {
-		send_json(fd, json_pack("{s:s}", "error", "no command"));
+		control_send(fd, json_pack("{s:s}", "error", "no command"));
 	} else if (strcmp(cmd, "status") == 0) {
-		send_json(fd, status(c));
+		control_send(fd, status(c));
 	} else if (strcmp(cmd, "pending") == 0) {
-		send_json(fd, json_pack("{s:o}", "pending", pending(c)));
+		control_send(fd, json_pack("{s:o}", "pending", pending(c)));
 	} else if (strcmp(cmd, "drain") == 0) {
-		send_json(fd, drain(c));
+		control_send(fd, drain(c));
 	} else if (strcmp(cmd, "discard") == 0) {
-		send_json(fd, discard(c, req));
+		control_send(fd, discard(c, req));
 	} else if (strcmp(cmd, "freeze") == 0) {
-		freeze(c, fd, req);
+		control_freeze(c, c->info.fs, fd);
 	} else if (strcmp(cmd, "wait") == 0) {
 		wait_for_end(c, fd);
 	} else if (strcmp(cmd, "reload") == 0) {
-		send_json(fd, reload(c, req));
+		control_send(fd, reload(c, req));
 	} else if (strcmp(cmd, "upgrade") == 0) {
-		send_json(fd, upgrade(c));
+		control_send(fd, upgrade(c));
 	} else if (strcmp(cmd, "stop") == 0) {
 		int r = link_send(c->info.link, LINK_STOP, NULL, -1, -1);
 
-		send_json(fd, result(c, r < 0 ? "the supervisor has gone" :
+		control_send(fd, result(c, r < 0 ? "the supervisor has gone" :
 						NULL));
 	} else {
-		send_json(fd, json_pack("{s:s}", "error", "unknown command"));
+		control_send(fd, json_pack("{s:s}", "error", "unknown command"));
 	}
 	json_decref(req);
 }
@@ -524,7 +501,7 @@ connection_thread(void *arg)
 	setsockopt(x->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (!is_allowed(x->fd))
 		log_warn("control", "a stranger was turned away");
-	else if (read_line(x->fd, line, sizeof(line)))
+	else if (control_read(x->fd, line, sizeof(line)))
 		answer(c, x->fd, line);
 	close(x->fd);
 	free(x);

@@ -13,12 +13,16 @@
  *                      ok, "changed" and "left" (what can't change live)
  *   {"cmd":"upgrade"}  the installed binary takes over as worker; ok (it
  *                      begins), or why not
- *   {"cmd":"freeze","wait_ms":n}
- *                      nothing changes by way of a path any more (freeze.h);
- *                      ok, or why not.  Until the next line: {"moved":true}
- *                      sends those that waited back to look their paths up
- *                      again, and is answered with how many.  Anything else,
- *                      a closed connection or a minute let them go on
+ *   {"cmd":"freeze"}   ok; from then on each line is answered:
+ *                      {} with what this node has changed in the store since
+ *                      the last answer: "changed", "trees" (moved, with all
+ *                      below), "lost" (there was more).
+ *                      {"wait_ms":n}: nothing changes by way of a path any more
+ *                      (freeze.h); ok and the changes until then, or why not.
+ *                      Until the next line: {"moved":true} sends those that
+ *                      waited back to look their paths up again, and is
+ *                      answered with how many.  Anything else, a closed
+ *                      connection or a minute let them go on
  *   {"cmd":"stop"}     as SIGTERM to the supervisor
  *
  * Answered to root and to the user that the worker runs as.

@@ -15,7 +15,8 @@ libfs_a_SOURCES = \
 	fs/ask.c fs/ask.h \
 	fs/client.c fs/client.h \
 	fs/confine.c fs/confine.h \
-	fs/control.c fs/control.h \
+	fs/control.c fs/control.h fs/control-priv.h \
+	fs/control-freeze.c \
 	fs/doctor.c fs/doctor.h \
 	fs/exe.c fs/exe.h \
 	fs/freeze.c fs/freeze.h \

@@ -24,7 +24,8 @@ uninstall-hook:
 sbin_PROGRAMS += migrate-local-uploads
 migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-args.c \
-	mount-helpers/migrate-back.c \
+	mount-helpers/migrate-back.c mount-helpers/migrate-back.h \
+	mount-helpers/migrate-back-walk.c \
 	mount-helpers/migrate-cutover.c \
 	mount-helpers/migrate-entry.c \
 	mount-helpers/migrate-exchange.c \

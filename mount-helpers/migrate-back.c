@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other direction: what changed in the store since it was carried goes to
- * the old tree.  The journal knows the version of each file that was sent, so
- * an unchanged one costs its line of a listing.  A file of the old tree is
- * replaced or removed only if it is what the journal says; it is replaced by
+ * The other direction, one name: what changed in the store since it was carried
+ * goes to the old tree.  The journal knows the version of each file that was
+ * sent, so an unchanged one costs its line of a listing.  A file of the old tree
+ * is replaced or removed only if it is what the journal says; it is replaced by
  * rename, so nobody sees a part of it.
  */
 #include <config.h>
 
-#include "mount-helpers/migrate-priv.h"
+#include "mount-helpers/migrate-back.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -25,53 +24,7 @@
 #include "common/xalloc.h"
 
 #define WINDOW (UINT64_C(16) << 20)
-#define CLOCKS_APART 120 /* seconds that a store's clock may differ */
-
-struct name {
-	char *path; /* key; in the store */
-	char *here; /* its name in the old tree */
-	UT_hash_handle hh;
-};
-
-struct back {
-	struct mig *m;
-	struct name *beside; /* names that were carried under another one */
-	struct name *seen;   /* by names in the old tree */
-	int64_t since;	     /* seconds; attributes changed after it */
-	uint64_t changes;
-};
-
-static void
-add_name(struct name **table, const char *path, const char *here)
-{
-	struct name *n = xcalloc(1, sizeof(*n));
-
-	n->path = xstrdup(path);
-	n->here = xstrdup(here);
-	HASH_ADD_KEYPTR(hh, *table, n->path, strlen(n->path), n);
-}
-
-static void
-drop_names(struct name **table)
-{
-	struct name *n, *next;
-
-	HASH_ITER(hh, *table, n, next) {
-		HASH_DEL(*table, n);
-		free(n->path);
-		free(n->here);
-		free(n);
-	}
-}
-
-static const char *
-local_name(struct back *b, const char *path)
-{
-	struct name *n;
-
-	HASH_FIND_STR(b->beside, path, n);
-	return n ? n->here : path;
-}
+#define BOTH_CHANGED "changed in the share and in the old tree"
 
 /* A collision is words, not the end. */
 static int
@@ -139,11 +92,13 @@ remember(struct back *b, const char *path, const char *here,
 	rec.hash = hash;
 	rec.ver = a->ver;
 	rec.store_ino = a->ino;
+	if (a->flags & BE_ATTR_RACY)
+		rec.flags |= MIG_REC_YOUNG;
 	if (strcmp(path, here) != 0)
 		rec.as = xstrdup(path);
 	mig_journal_put(b->m->journal, here, &rec);
 	mig_list_forget(b->m, here);
-	b->changes++;
+	atomic_fetch_add(&b->changes, 1);
 }
 
 /* --- one file -------------------------------------------------------------- */
@@ -231,7 +186,7 @@ fetch_xattrs(struct back *b, const char *path, int fd, struct err *err)
 
 static int
 replace_file(struct back *b, const char *path, const char *here,
-	     const struct be_attr *a)
+	     const struct mig_rec *rec, const struct be_attr *a)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
 	_cleanup_close_ int dir = open_parent(b->m, here);
@@ -257,13 +212,18 @@ replace_file(struct back *b, const char *path, const char *here,
 		r = set_attributes(b->m, fd, a);
 	if (r == 0 && fdatasync(fd) < 0)
 		r = -errno;
+	/* Programs may be back in the old tree by now. */
+	if (r == 0 && !untouched(b, here, rec)) {
+		unlinkat(dir, temp, 0);
+		return conflict(b, here, BOTH_CHANGED);
+	}
 	if (r == 0 && renameat(dir, temp, dir, path_base(here)) < 0)
 		r = -errno;
 	if (r < 0) {
 		unlinkat(dir, temp, 0);
 		/* It changed while it was read: the next round has it. */
 		if (r == -ESTALE || r == -ENOENT) {
-			b->changes++;
+			atomic_fetch_add(&b->changes, 1);
 			return 0;
 		}
 		return failed(b, here, r, &err);
@@ -300,26 +260,51 @@ other_attributes(struct mig *m, const struct mig_rec *rec,
 	       (rec->kind == 'f' && rec->mtime != mig_ns(a->mtime));
 }
 
+/* A young version (rule 9) does not tell: a write moves it before its bytes. */
+static bool
+same_bytes(struct back *b, const char *path, const struct mig_rec *rec,
+	   const struct be_attr *a)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	XXH128_hash_t hash;
+
+	if (rec->kind != 'f' || rec->size != a->size)
+		return false;
+	if (be_ver_equal(&rec->ver, &a->ver) && !(rec->flags & MIG_REC_YOUNG))
+		return true;
+	return mig_store_hash(b->m, path, a, &hash, &err) == 0 &&
+	       XXH128_isEqual(hash, rec->hash);
+}
+
+/* These bytes were compared: next time the version tells. */
+static void
+settle(struct back *b, const char *here, const struct mig_rec *rec,
+       const struct be_attr *a)
+{
+	struct mig_rec now = *rec;
+
+	if (!(rec->flags & MIG_REC_YOUNG) || (a->flags & BE_ATTR_RACY))
+		return;
+	now.flags &= ~(unsigned)MIG_REC_YOUNG;
+	now.ver = a->ver;
+	mig_journal_put(b->m->journal, here, &now);
+}
+
 static int
 back_file(struct back *b, const char *path, const char *here,
 	  const struct mig_rec *rec, const struct be_attr *a)
 {
-	_cleanup_err_ struct err err = ERR_INIT;
-	XXH128_hash_t hash;
-	bool same;
+	bool same = rec && same_bytes(b, path, rec, a);
 
-	same = rec && rec->kind == 'f' && rec->size == a->size &&
-	       (be_ver_equal(&rec->ver, &a->ver) ||
-		(mig_store_hash(b->m, path, a, &hash, &err) == 0 &&
-		 XXH128_isEqual(hash, rec->hash)));
 	if (same && ((rec->flags & MIG_REC_ADOPTED) ||
-		     !other_attributes(b->m, rec, a)))
+		     !other_attributes(b->m, rec, a))) {
+		settle(b, here, rec, a);
 		return 0;
+	}
 	if (!untouched(b, here, rec))
-		return conflict(b, here,
-				"changed in the share and in the old tree");
+		return conflict(b, here, BOTH_CHANGED);
 	return same ? change_attributes(b, path, here, a, rec) :
-		      replace_file(b, path, here, a);
+		      replace_file(b, path, here, rec, a);
 }
 
 /* --- the other kinds ------------------------------------------------------- */
@@ -341,8 +326,7 @@ back_symlink(struct back *b, const char *path, const char *here,
 	if (rec && rec->kind == 'l' && XXH128_isEqual(hash, rec->hash))
 		return 0;
 	if (!untouched(b, here, rec))
-		return conflict(b, here,
-				"changed in the share and in the old tree");
+		return conflict(b, here, BOTH_CHANGED);
 	dir = open_parent(b->m, here);
 	if (dir < 0)
 		return failed(b, here, dir, NULL);
@@ -366,8 +350,7 @@ back_fifo(struct back *b, const char *path, const char *here,
 	if (rec && rec->kind == 'p')
 		return 0;
 	if (!untouched(b, here, rec))
-		return conflict(b, here,
-				"changed in the share and in the old tree");
+		return conflict(b, here, BOTH_CHANGED);
 	dir = open_parent(b->m, here);
 	if (dir < 0)
 		return failed(b, here, dir, NULL);
@@ -411,29 +394,7 @@ back_dir(struct back *b, const char *path, const char *here,
 	return 1;
 }
 
-/* --- all of it ------------------------------------------------------------- */
-
-struct entries {
-	struct {
-		char *name;
-		struct be_attr a;
-	} *v;
-	size_t n, cap;
-};
-
-static int
-on_entry(void *arg, const char *name, const struct be_attr *a)
-{
-	struct entries *e = arg;
-
-	if (e->n == e->cap) {
-		e->cap = e->cap ? 2 * e->cap : 64;
-		e->v = xrealloc(e->v, e->cap, sizeof(*e->v));
-	}
-	e->v[e->n].name = xstrdup(name);
-	e->v[e->n++].a = *a;
-	return 0;
-}
+/* --- any ------------------------------------------------------------------- */
 
 /* A listing may not tell all; then it is asked for, unless nothing changed. */
 static int
@@ -455,18 +416,14 @@ look_closer(struct back *b, const char *path, const struct mig_rec *rec,
 			  S_ISDIR(a->mode) ? BE_HINT_DIR : BE_HINT_FILE, a);
 }
 
-static int walk(struct back *b, const char *dir);
-
-static int
-back_entry(struct back *b, const char *path, struct be_attr *a)
+int
+back_entry(struct back *b, const char *path, const char *here,
+	   struct be_attr *a)
 {
-	const char *here = local_name(b, path);
 	_cleanup_rec_ struct mig_rec rec = { 0 };
 	bool known = mig_journal_get(b->m->journal, here, &rec);
-	int r;
+	int r = look_closer(b, path, known ? &rec : NULL, a);
 
-	add_name(&b->seen, here, here);
-	r = look_closer(b, path, known ? &rec : NULL, a);
 	if (r == 1 || r == -ENOENT)
 		return 0;
 	if (r < 0)
@@ -479,100 +436,32 @@ back_entry(struct back *b, const char *path, struct be_attr *a)
 	case S_IFIFO:
 		return back_fifo(b, path, here, known ? &rec : NULL, a);
 	case S_IFDIR:
-		r = back_dir(b, path, here, known ? &rec : NULL, a);
-		return r == 1 ? walk(b, path) : r;
+		return back_dir(b, path, here, known ? &rec : NULL, a);
 	}
 	return 0;
 }
 
-static int
-walk(struct back *b, const char *dir)
+void
+back_gone(struct back *b, const char *here)
 {
-	_cleanup_err_ struct err err = ERR_INIT;
-	struct be_ctx ctx = mig_ctx(b->m, &err);
-	struct entries e = { 0 };
-	int r = be_list(b->m->be, &ctx, dir, on_entry, &e);
+	_cleanup_rec_ struct mig_rec rec = { 0 };
+	_cleanup_close_ int dir = -1;
 
-	if (r == -ENOENT && *dir)
-		r = 0; /* it went meanwhile */
-	for (size_t i = 0; i < e.n; i++) {
-		if (r == 0 && !atomic_load(&b->m->stop) &&
-		    strncmp(e.v[i].name, ".sharedfs-", 10) != 0) {
-			_cleanup_free_ char *path = path_join(dir, e.v[i].name);
-
-			r = back_entry(b, path, &e.v[i].a);
-		}
-		free(e.v[i].name);
+	if (!mig_journal_get(b->m->journal, here, &rec))
+		return;
+	if (!untouched(b, here, &rec)) {
+		conflict(b, here,
+			 "removed in the share, changed in the old tree");
+		return;
 	}
-	free(e.v);
-	if (r < 0)
-		mig_list(b->m, MIG_NOT_CARRIED, *dir ? dir : ".",
-			 "listing the share: %s",
-			 err.msg ? err.msg : strerror(-r));
-	return atomic_load(&b->m->stop) ? -EINTR : r;
-}
-
-/* What the share no longer has. */
-static int
-remove_gone(struct back *b)
-{
-	size_t n;
-	char **paths = mig_journal_paths(b->m->journal, &n);
-
-	while (n--) {
-		_cleanup_rec_ struct mig_rec rec = { 0 };
-		_cleanup_close_ int dir = -1;
-		struct name *s;
-
-		HASH_FIND_STR(b->seen, paths[n], s);
-		if (!s && *paths[n] && !atomic_load(&b->m->stop) &&
-		    mig_journal_get(b->m->journal, paths[n], &rec)) {
-			dir = open_parent(b->m, paths[n]);
-			if (!untouched(b, paths[n], &rec)) {
-				conflict(b, paths[n],
-					 "removed in the share, changed in the "
-					 "old tree");
-			} else if (dir < 0 ||
-				   unlinkat(dir, path_base(paths[n]),
-					    rec.kind == 'd' ? AT_REMOVEDIR :
-							      0) == 0 ||
-				   errno == ENOENT) {
-				mig_journal_del(b->m->journal, paths[n]);
-				mig_count(b->m, MIG_BACK_REMOVED, 1);
-				b->changes++;
-			}
-			/* A directory with what was never carried stays. */
-		}
-		free(paths[n]);
-	}
-	free(paths);
-	return 0;
-}
-
-int
-mig_back(struct mig *m, uint64_t *changes)
-{
-	_cleanup_free_ char *when = mig_journal_value(m->journal, "cut");
-	struct back b = { .m = m };
-	size_t n;
-	char **paths = mig_journal_paths(m->journal, &n);
-	int r;
-
-	b.since = when ? strtoll(when, NULL, 10) - CLOCKS_APART : 0;
-	while (n--) {
-		_cleanup_rec_ struct mig_rec rec = { 0 };
-
-		if (mig_journal_get(m->journal, paths[n], &rec) && rec.as)
-			add_name(&b.beside, rec.as, paths[n]);
-		free(paths[n]);
-	}
-	free(paths);
-	r = walk(&b, "");
-	if (r == 0)
-		r = remove_gone(&b);
-	drop_names(&b.beside);
-	drop_names(&b.seen);
-	*changes = b.changes;
-	mig_journal_sync(m->journal);
-	return atomic_load(&m->stop) ? -EINTR : r;
+	dir = open_parent(b->m, here);
+	if (dir >= 0 &&
+	    unlinkat(dir, path_base(here),
+		     rec.kind == 'd' ? AT_REMOVEDIR : 0) < 0 &&
+	    errno != ENOENT)
+		return; /* a directory with what was never carried stays */
+	mig_journal_del(b->m->journal, here);
+	mig_list_forget(b->m, here);
+	mig_count(b->m, MIG_BACK_REMOVED, 1);
+	atomic_fetch_add(&b->changes, 1);
 }

@@ -202,11 +202,45 @@ mig_hold_end(struct mig_hold *h)
 	h->watchman = 0;
 }
 
-/* --- freezing -------------------------------------------------------------- */
+/* --- what changes, and when nothing does ----------------------------------- */
+
+void
+mig_changes_release(struct mig_changes *c)
+{
+	while (c->n)
+		free(c->v[--c->n].path);
+	free(c->v);
+	*c = (struct mig_changes){ 0 };
+}
+
+static void
+add_changes(struct mig_changes *c, const json_t *paths, bool tree)
+{
+	size_t n = json_array_size(paths);
+
+	if (n == 0)
+		return;
+	c->v = xrealloc(c->v, c->n + n, sizeof(*c->v));
+	for (size_t i = 0; i < n; i++)
+		c->v[c->n++] = (struct mig_change){
+			.path = xstrdup(json_string_value(
+				json_array_get(paths, i))),
+			.tree = tree,
+		};
+}
+
+static void
+read_changes(const json_t *o, struct mig_changes *c)
+{
+	*c = (struct mig_changes){
+		.lost = json_is_true(json_object_get(o, "lost")),
+	};
+	add_changes(c, json_object_get(o, "changed"), false);
+	add_changes(c, json_object_get(o, "trees"), true);
+}
 
 int
-mig_freeze_begin(struct mig_freeze *f, const char *dir, int wait_ms,
-		 struct err *err)
+mig_watch_begin(struct mig_watch *w, const char *dir, struct err *err)
 {
 	_cleanup_mount_entry_ struct mount_entry e = { 0 };
 	json_t *req, *o = NULL;
@@ -214,40 +248,92 @@ mig_freeze_begin(struct mig_freeze *f, const char *dir, int wait_ms,
 
 	if (mountinfo_at(dir, &e) != 1)
 		return err_set(err, -ENOENT, "no share is mounted on %s", dir);
-	req = json_pack("{s:s, s:i}", "cmd", "freeze", "wait_ms", wait_ms);
-	r = ask_begin(&e, req, &f->a, err);
+	req = json_pack("{s:s}", "cmd", "freeze");
+	r = ask_begin(&e, req, &w->a, err);
 	json_decref(req);
 	if (r < 0) {
-		f->a.fd = -1;
+		w->a.fd = -1;
 		return r;
 	}
-	/* It sends what is unsent, too. */
-	r = ask_more(&f->a, wait_ms + STATUS_MS, &o, err);
+	r = ask_more(&w->a, STATUS_MS, &o, err);
 	if (r == 0 && !json_is_true(json_object_get(o, "ok")))
-		r = err_set(err, -EBUSY, "%s",
+		r = err_set(err, -EAGAIN, "%s",
 			    json_string_value(json_object_get(o, "error")));
 	json_decref(o);
 	if (r < 0)
-		mig_freeze_end(f, false);
+		mig_watch_end(w);
 	return r;
 }
 
-void
-mig_freeze_end(struct mig_freeze *f, bool moved)
+/* Says line, which it takes over, and reads the answer. */
+static int
+talk(struct mig_watch *w, json_t *line, int wait_ms, json_t **out,
+     struct err *err)
 {
-	json_t *line, *o = NULL;
+	int r = ask_say(&w->a, line, err);
 
-	if (f->a.fd < 0)
+	json_decref(line);
+	return r < 0 ? r : ask_more(&w->a, wait_ms, out, err);
+}
+
+int
+mig_watch_take(struct mig_watch *w, struct mig_changes *c, struct err *err)
+{
+	json_t *o = NULL;
+	int r = talk(w, json_object(), STATUS_MS, &o, err);
+
+	if (r == 0)
+		read_changes(o, c);
+	json_decref(o);
+	return r;
+}
+
+int
+mig_watch_freeze(struct mig_watch *w, int wait_ms, struct mig_changes *c,
+		 struct err *err)
+{
+	json_t *o = NULL;
+	/* It sends what is unsent, too. */
+	int r = talk(w, json_pack("{s:i}", "wait_ms", wait_ms),
+		     wait_ms + STATUS_MS, &o, err);
+
+	if (r == 0 && json_is_true(json_object_get(o, "ok")))
+		read_changes(o, c);
+	else if (r == 0)
+		r = err_set(err, -EBUSY, "%s",
+			    json_string_value(json_object_get(o, "error")));
+	json_decref(o);
+	return r;
+}
+
+bool
+mig_watch_holds(const struct mig_watch *w)
+{
+	struct pollfd p = { .fd = w->a.fd, .events = POLLIN };
+
+	/* It says nothing until it is told to go on, or ends. */
+	return poll(&p, 1, 0) == 0;
+}
+
+void
+mig_watch_thaw(struct mig_watch *w, bool moved)
+{
+	json_t *o = NULL;
+
+	if (w->a.fd < 0)
 		return;
-	if (moved) {
-		line = json_pack("{s:b}", "moved", 1);
-		if (ask_say(&f->a, line, NULL) == 0)
-			ask_more(&f->a, STATUS_MS, &o, NULL);
-		json_decref(line);
-		json_decref(o);
-	}
-	ask_end(&f->a);
-	f->a.fd = -1;
+	if (talk(w, json_pack("{s:b}", "moved", moved), STATUS_MS, &o, NULL) <
+	    0)
+		mig_watch_end(w);
+	json_decref(o);
+}
+
+void
+mig_watch_end(struct mig_watch *w)
+{
+	if (w->a.fd >= 0)
+		ask_end(&w->a);
+	w->a.fd = -1;
 }
 
 /* --- fstab ----------------------------------------------------------------- */

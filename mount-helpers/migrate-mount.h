@@ -24,19 +24,33 @@ struct mig_hold {
 int mig_hold_begin(struct mig_hold *h, pid_t worker);
 void mig_hold_end(struct mig_hold *h);
 
-/* Nothing in the share changes by way of a path (fs/freeze.h), for a minute at
- * most.  -EBUSY: not within wait_ms. */
-struct mig_freeze {
-	struct asked a; /* fd -1: not frozen */
+/* A conversation with the share's worker, which notes what changes in the store
+ * by way of this mount. */
+struct mig_watch {
+	struct asked a; /* fd -1: none */
 };
-#define MIG_FREEZE_INIT                                                        \
+#define MIG_WATCH_INIT                                                         \
 	{                                                                      \
 		.a = { .fd = -1 }                                              \
 	}
-int mig_freeze_begin(struct mig_freeze *f, const char *dir, int wait_ms,
+struct mig_changes {
+	struct mig_change *v;
+	size_t n;
+	bool lost; /* there was more */
+};
+void mig_changes_release(struct mig_changes *c);
+int mig_watch_begin(struct mig_watch *w, const char *dir, struct err *err);
+/* Since the last time. */
+int mig_watch_take(struct mig_watch *w, struct mig_changes *c, struct err *err);
+/* From now on nothing changes by way of a path (fs/freeze.h), for a minute at
+ * most.  -EBUSY: not within wait_ms. */
+int mig_watch_freeze(struct mig_watch *w, int wait_ms, struct mig_changes *c,
 		     struct err *err);
+/* It still is so: the worker has not ended. */
+bool mig_watch_holds(const struct mig_watch *w);
 /* moved: those that waited go their way again. */
-void mig_freeze_end(struct mig_freeze *f, bool moved);
+void mig_watch_thaw(struct mig_watch *w, bool moved);
+void mig_watch_end(struct mig_watch *w);
 
 /*
  * dir and other change places, with what is mounted on them.  Prepared first,

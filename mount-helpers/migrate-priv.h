@@ -15,7 +15,7 @@
  *   preflight migrate-preflight.c       what is known before anything is sent
  *   cut-over  migrate-cutover.c, migrate-exchange.c, migrate-mount.c
  *   place     migrate-place.c           what an earlier cut-over has left
- *   undo      migrate-undo.c, migrate-back.c
+ *   undo      migrate-undo.c, migrate-back.c, migrate-back-walk.c
  *   verify    migrate-verify.c          reads the store again and compares
  *   report    migrate-report.c          progress, lists, JSON
  *
@@ -169,6 +169,8 @@ enum {
 	/* A directory whose time is set when all is in it. */
 	MIG_REC_TIME = 1 << 3,
 	MIG_REC_LINKED = 1 << 4, /* the source's inode has other names too */
+	/* Brought back in a version that was too young to tell (BE_ATTR_RACY) */
+	MIG_REC_YOUNG = 1 << 5,
 };
 void mig_rec_release(struct mig_rec *r);
 #define _cleanup_rec_ __attribute__((cleanup(mig_rec_release)))
@@ -319,6 +321,13 @@ int mig_undo(struct mig *m, enum mig_place place);
  * m->root is, and removes from it what the store no longer has.  What changed
  * on both sides is listed as a collision and left alone. */
 int mig_back(struct mig *m, uint64_t *changes);
+/* The same for these names of the store alone. */
+struct mig_change {
+	char *path;
+	bool tree; /* with what is below it */
+};
+int mig_back_some(struct mig *m, const struct mig_change *v, size_t n,
+		  uint64_t *changes);
 
 /* --- preflight ------------------------------------------------------------- */
 

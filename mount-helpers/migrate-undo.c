@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * --undo: the cut-over backwards.  What changed in the share is brought to the
- * old tree while programs use the share.  Then nothing in it changes any more
- * (fs/freeze.h), the rest is brought, the two change places, and the calls that
- * waited are sent back to go their path again: they find the old tree.  That
- * needs a moment in which no file of the share is open for writing.
+ * old tree while programs use the share, and its worker tells what changes
+ * meanwhile.  Then nothing in it changes any more (fs/freeze.h), the last of
+ * that is brought, the two change places, and the calls that waited are sent
+ * back to go their path again: they find the old tree.  That needs a moment in
+ * which no file of the share is open for writing.
  *
  * What is left in the share are programs that work in it, and mappings; what
  * they write is brought until the last of them has gone.
@@ -29,6 +30,7 @@
 #include "mount-helpers/migrate-tree.h"
 
 #define ROUNDS 3 /* before the share is held */
+#define FEW 20	 /* changes that may be left for the moment when it is held */
 #define LATE_PAUSE_MS 500
 #define FREEZE_MS 500 /* so long writers may need to come to an end */
 #define FREEZE_PAUSE_MS 1000
@@ -39,6 +41,7 @@ struct undo {
 	char *old;
 	bool mounted; /* the share */
 	bool swapped; /* by a run that was killed then */
+	struct mig_watch watch;
 	struct err err;
 };
 
@@ -102,9 +105,26 @@ name_writers(struct mig *m)
 				(int)v[i].pid, v[i].name);
 }
 
+/* What changed since the last time; all, if that can't be told. */
+static int
+bring_changes(struct undo *u, uint64_t *changes)
+{
+	struct mig_changes c = { 0 };
+	int r = -ENOENT;
+
+	if (u->watch.a.fd >= 0)
+		r = mig_watch_take(&u->watch, &c, NULL);
+	if (r < 0)
+		mig_watch_end(&u->watch);
+	r = r < 0 || c.lost ? mig_back(u->m, changes) :
+			      mig_back_some(u->m, c.v, c.n, changes);
+	mig_changes_release(&c);
+	return r;
+}
+
 /* A moment in which nobody writes is waited for; in between programs go on. */
 static int
-freeze(struct undo *u, struct mig_freeze *f, int64_t *began)
+freeze(struct undo *u, struct mig_changes *c, int64_t *began)
 {
 	int64_t until = clock_mono_ns() + u->m->a->late_ns;
 	uint64_t changes;
@@ -112,9 +132,9 @@ freeze(struct undo *u, struct mig_freeze *f, int64_t *began)
 
 	for (;;) {
 		*began = clock_mono_ns();
-		r = mig_freeze_begin(f, u->m->dir, FREEZE_MS, &u->err);
+		r = mig_watch_freeze(&u->watch, FREEZE_MS, c, &u->err);
 		if (r != -EBUSY || *began > until || atomic_load(&u->m->stop) ||
-		    mig_back(u->m, &changes) < 0)
+		    bring_changes(u, &changes) < 0)
 			break;
 		err_release(&u->err);
 		poll(NULL, 0, FREEZE_PAUSE_MS);
@@ -126,13 +146,15 @@ freeze(struct undo *u, struct mig_freeze *f, int64_t *began)
 	return r;
 }
 
-/* With the share frozen, or not mounted. */
+/* With the share frozen, and c is what changed last; or not mounted. */
 static int
-exchange(struct undo *u, struct mig_exchange *x, int64_t began)
+exchange(struct undo *u, struct mig_exchange *x, const struct mig_changes *c,
+	 int64_t began)
 {
 	struct mig *m = u->m;
 	uint64_t changes;
-	int r = mig_back(m, &changes);
+	int r = !u->mounted || c->lost ? mig_back(m, &changes) :
+					 mig_back_some(m, c->v, c->n, &changes);
 
 	FAULT_POINT("undo.frozen");
 	if (r < 0)
@@ -144,6 +166,9 @@ exchange(struct undo *u, struct mig_exchange *x, int64_t began)
 		return err_set(&u->err, -EBUSY,
 			       "too much changes in the share; try it when "
 			       "less is written");
+	if (u->mounted && !mig_watch_holds(&u->watch))
+		return err_set(&u->err, -EPIPE,
+			       "the share's worker ended just now; try again");
 	mig_journal_set(m->journal, "cutover", "undo");
 	if (mig_journal_sync(m->journal) < 0)
 		return err_set(&u->err, -EIO, "the journal can't be written");
@@ -158,7 +183,7 @@ exchange(struct undo *u, struct mig_exchange *x, int64_t began)
 static int
 change_places(struct undo *u)
 {
-	struct mig_freeze f = MIG_FREEZE_INIT;
+	struct mig_changes c = { 0 };
 	struct mig *m = u->m;
 	struct mig_exchange x;
 	int64_t began;
@@ -168,11 +193,13 @@ change_places(struct undo *u)
 		return r;
 	began = clock_mono_ns();
 	if (u->mounted)
-		r = freeze(u, &f, &began);
-	if (r == 0)
-		r = exchange(u, &x, began);
-	mig_freeze_end(&f, r == 0);
+		r = freeze(u, &c, &began);
+	if (r == 0) {
+		r = exchange(u, &x, &c, began);
+		mig_watch_thaw(&u->watch, r == 0);
+	}
 	m->gap_ns = clock_mono_ns() - began;
+	mig_changes_release(&c);
 	mig_exchange_end(&x);
 	return r;
 }
@@ -185,8 +212,12 @@ late_writers(struct undo *u)
 	uint64_t changes;
 	int r;
 
-	while (!atomic_load(&u->m->stop)) {
-		r = mig_back(u->m, &changes);
+	/* What other nodes have changed is not told. */
+	if (u->watch.a.fd < 0)
+		mig_watch_begin(&u->watch, u->old, NULL);
+	r = mig_back(u->m, &changes);
+	while (r == 0 && !atomic_load(&u->m->stop)) {
+		r = bring_changes(u, &changes);
 		/* Not busy is EAGAIN: it would expire with the next call. */
 		if (r < 0 || changes == 0)
 			if (umount2(u->old, UMOUNT_NOFOLLOW | MNT_EXPIRE) ==
@@ -196,6 +227,7 @@ late_writers(struct undo *u)
 		if (changes == 0)
 			poll(NULL, 0, LATE_PAUSE_MS);
 	}
+	mig_watch_end(&u->watch);
 	if (atomic_load(&u->m->stop))
 		return MIG_FAILED;
 	r = mig_mount_stop(u->old, &u->err);
@@ -214,16 +246,20 @@ static int
 bring_back(struct undo *u)
 {
 	struct mig *m = u->m;
-	uint64_t changes = 1;
+	uint64_t changes = FEW + 1;
+	int r = 0;
 
-	for (int i = 0; i < ROUNDS && changes; i++) {
-		if (mig_back(m, &changes) < 0)
-			return err_set(&u->err, -EIO,
-				       "the share can't be read");
-		if (would_lose(m))
-			return err_set(&u->err, -EBUSY,
-				       "something would be lost; it is listed");
-	}
+	if (u->mounted &&
+	    mig_watch_begin(&u->watch, m->dir, &u->err) < 0)
+		return u->err.code;
+	/* All; then, if that took long, what changed meanwhile. */
+	for (int i = 0; r == 0 && changes > FEW && i < ROUNDS; i++)
+		r = i == 0 ? mig_back(m, &changes) : bring_changes(u, &changes);
+	if (r < 0)
+		return err_set(&u->err, -EIO, "the share can't be read");
+	if (would_lose(m))
+		return err_set(&u->err, -EBUSY,
+			       "something would be lost; it is listed");
 	return 0;
 }
 
@@ -259,7 +295,7 @@ finish(struct undo *u)
 int
 mig_undo(struct mig *m, enum mig_place place)
 {
-	struct undo u = { .m = m, .err = ERR_INIT };
+	struct undo u = { .m = m, .watch = MIG_WATCH_INIT, .err = ERR_INIT };
 	int code;
 
 	mig_phase(m, "bringing back");
@@ -268,6 +304,7 @@ mig_undo(struct mig *m, enum mig_place place)
 		code = refuse(&u);
 	else
 		code = finish(&u);
+	mig_watch_end(&u.watch);
 	free(u.old);
 	err_release(&u.err);
 	return code;
