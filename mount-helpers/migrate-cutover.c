@@ -36,7 +36,10 @@
 #include "fs/guard.h"
 #include "mount-helpers/migrate-tree.h"
 
-#define DELTA_MAX (5 * NSEC_PER_SEC) /* longer than that nobody waits */
+#define NO_SUCH_NAME ".sharedfs-no-such-name"
+#define QUIET_NS (100 * NSEC_PER_MSEC)	 /* nothing came any more */
+#define SETTLE_MAX (500 * NSEC_PER_MSEC) /* longer than that nobody waits */
+#define SETTLE_PAUSE_MS 5
 #define LATE_PAUSE_MS 200
 
 struct cut {
@@ -44,6 +47,8 @@ struct cut {
 	char *old; /* where the old tree will be, or is */
 	int bare;  /* the directory below the mount; -1 */
 	bool mounted;
+	char **dirs; /* of the old tree */
+	size_t ndirs;
 	struct err err;
 };
 
@@ -131,19 +136,73 @@ give_up(struct cut *c)
 
 /* --- the moment ------------------------------------------------------------ */
 
-/* All that changed until now. */
-static int
-last_delta(struct mig *m, int64_t began)
+/* The directories of the tree; beforehand, since there are many names. */
+static void
+find_dirs(struct cut *c)
 {
-	uint64_t changes = 1;
-	int r = 0;
+	size_t n;
+	char **paths = mig_journal_paths(c->m->journal, &n);
 
-	/* Late writers may go on for ever: they are followed afterwards. */
-	for (int i = 0; r == 0 && changes && i < 3 &&
-			clock_mono_ns() - began < DELTA_MAX;
-	     i++)
-		r = mig_follow_work(m->follow, true, &changes);
-	return r;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_rec_ struct mig_rec rec = { 0 };
+
+		if (mig_journal_get(c->m->journal, paths[i], &rec) &&
+		    rec.kind == 'd')
+			paths[c->ndirs++] = paths[i];
+		else
+			free(paths[i]);
+	}
+	c->dirs = paths;
+}
+
+/* A call that had found its directory before the exchange may still wait for
+ * that directory's lock, behind others or behind the disk.  Whoever takes the
+ * lock now comes after it; removing a name that is not there does. */
+static void
+let_pass(struct cut *c, int64_t until)
+{
+	for (size_t i = 0; i < c->ndirs && clock_mono_ns() < until; i++) {
+		_cleanup_close_ int dir = mig_source_open(
+			c->m, c->dirs[i], O_PATH | O_DIRECTORY);
+
+		if (dir >= 0)
+			unlinkat(dir, NO_SUCH_NAME, AT_REMOVEDIR);
+	}
+}
+
+static bool
+is_written(const char *old)
+{
+	_cleanup_free_ struct mig_user *v = NULL;
+	size_t n;
+
+	v = mig_users(old, &n);
+	while (n && !v[n - 1].writing)
+		n--;
+	return n > 0;
+}
+
+/* All that changes in the old tree, until programs have done what they were at
+ * when they were overtaken: opened a file, and are about to write and to rename
+ * it.  Those that write for ever are followed afterwards. */
+static int
+last_delta(struct cut *c, int64_t began)
+{
+	int64_t quiet = clock_mono_ns(), now;
+	uint64_t changes;
+	int r;
+
+	let_pass(c, began + SETTLE_MAX);
+	for (;;) {
+		r = mig_follow_work(c->m->follow, true, &changes);
+		now = clock_mono_ns();
+		if (changes)
+			quiet = now;
+		if (r < 0 || now - began > SETTLE_MAX ||
+		    (now - quiet > QUIET_NS && !is_written(c->old)))
+			return r;
+		poll(NULL, 0, SETTLE_PAUSE_MS);
+	}
 }
 
 /* A file can be made in DIR again. */
@@ -184,7 +243,7 @@ carry_last(struct cut *c, int64_t began, struct mig_hold *hold)
 	FAULT_POINT("cutover.exchanged");
 	mig_journal_set(m->journal, "cutover", "done");
 	guard_bare(c);
-	r = last_delta(m, began);
+	r = last_delta(c, began);
 	FAULT_POINT("cutover.carried");
 	mig_hold_end(hold);
 	if (r == 0)
@@ -209,6 +268,7 @@ change_places(struct cut *c)
 
 	if (r < 0)
 		return r;
+	find_dirs(c);
 	mig_journal_set(m->journal, "cut", when);
 	r = mig_exchange_begin(&x, m->dir, c->old, &c->err);
 	if (r < 0)
@@ -325,6 +385,9 @@ cut_release(struct cut *c)
 {
 	if (c->bare >= 0)
 		close(c->bare);
+	while (c->ndirs)
+		free(c->dirs[--c->ndirs]);
+	free(c->dirs);
 	free(c->old);
 	err_release(&c->err);
 }

@@ -4,7 +4,7 @@
 # says so.
 #   counter.py DIR CONTROL NAME
 # It begins with CONTROL/NAME and ends when CONTROL/stop is there.
-import os, sys
+import os, sys, time
 
 root, control, name = sys.argv[1:]
 path = os.path.join(root, "counter-" + name)
@@ -12,9 +12,16 @@ path = os.path.join(root, "counter-" + name)
 
 def look(want):
     with open(path) as f:
-        got = f.read()
-    if got != want:
-        sys.exit("counter %s: %r, not %r" % (name, got[-20:], want[-20:]))
+        got, st = f.read(), os.fstat(f.fileno())
+    if got == want:
+        return
+    time.sleep(1)
+    with open(path) as f:
+        later = f.read() == want
+    sys.exit("counter %s: %r, not %r, in inode %d of %x:%x; a second later it "
+             "was %s" % (name, got[-20:], want[-20:], st.st_ino,
+                         os.major(st.st_dev), os.minor(st.st_dev),
+                         "right" if later else "wrong"))
 
 
 open(path, "w").close()

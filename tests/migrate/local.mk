@@ -4,6 +4,7 @@ shell_tests += \
 	tests/migrate/collide.sh \
 	tests/migrate/command.sh \
 	tests/migrate/kill.sh \
+	tests/migrate/kill-cutover.sh \
 	tests/migrate/large.sh \
 	tests/migrate/live.sh \
 	tests/migrate/throttle.sh \
@@ -13,6 +14,3 @@ EXTRA_DIST += tests/migrate/tree.sh tests/migrate/counter.py \
 	tests/migrate/manifest.py \
 	tests/migrate/until.py \
 	tests/migrate/writer.py
-
-# By hand: once, on a busy machine, a late write of it was not carried over.
-EXTRA_DIST += tests/migrate/kill-cutover.sh
