@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import report
+from migrate import Migrations
 from mounts import Floor, Plain, Rclone, S3fs, Sharedfs
 from store import Curl, Proxy, Server
 from web import serve
@@ -55,7 +56,7 @@ class Bench:
         self.work = tempfile.mkdtemp(prefix="sharedfs-bench-",
                                      dir=os.environ.get("TMPDIR", "/tmp"))
         self.results = report.Results()
-        self.server = self.curl = None
+        self.server = self.curl = self.migrations = None
         self.all = []
         self.bucket = "bench-" + os.path.basename(self.work).lower()[-8:]
         self.bucket = self.bucket.replace("_", "x")
@@ -96,6 +97,8 @@ class Bench:
         self.floor = Floor(self, self.plain)
         self.floor.mount()
         self.all.append(self.floor)
+        if "migrate" in a.only and self.server:
+            self.migrations = Migrations(self)
 
     def before_mounting(self):
         """What every node finds in the store: put past all of them, so that
@@ -127,6 +130,8 @@ class Bench:
                 print("bench: umount %s: %s" % (fs.name, e), file=sys.stderr)
             if fs.proxy:
                 fs.proxy.stop()
+        if self.migrations:
+            self.migrations.stop()
         if self.server:
             self.curl_proxy.stop()
             self.server.stop(self.bucket)
@@ -328,16 +333,30 @@ class Bench:
                 self.curl.one("DELETE", "/%s/%s" % (self.bucket, data))
                 self.server.collect()
 
-    def bound(self, write, read, key):
-        """The same bytes by curl."""
+    def part(self):
+        """Of a transfer by curl: a file, and how often it is sent."""
         size = self.args.size << 20
         part = min(PART, size)
         name = self.work + "/part"
         with open(name, "wb") as f:
             f.write(os.urandom(part))
-        took = self.curl.put_big(key, name, size // part, PARALLEL)
+        return name, part, size // part
+
+    def curl_write(self, key):
+        """As large a file as the others send, by curl; seconds."""
+        name, _, parts = self.part()
+        took = self.curl.put_big(key, name, parts, PARALLEL)
+        self.curl.one("DELETE", "/%s/%s" % (self.bucket, key))
+        self.server.collect()
+        return took
+
+    def bound(self, write, read, key):
+        """The same bytes by curl."""
+        size = self.args.size << 20
+        name, part, parts = self.part()
+        took = self.curl.put_big(key, name, parts, PARALLEL)
         self.results.add(write, self.rtt, "curl", "MB/s", size / 1e6 / took)
-        took = self.put_and_write(key, name, size // part)
+        took = self.put_and_write(key, name, parts)
         self.results.add(write, self.rtt, "curl and disk", "MB/s",
                          size / 1e6 / took)
         took = self.curl.get_big(key, size, part, PARALLEL)
@@ -378,6 +397,9 @@ class Bench:
                 self.small()
             if "big" in a.only:
                 self.bigs()
+            if "migrate" in a.only and self.server:
+                say("migrations, %d ms" % rtt)
+                self.migrations.run()
         if "list" in a.only and self.server:
             self.lists()
         self.set_rtt(0)

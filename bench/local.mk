@@ -7,7 +7,8 @@ bench_bin_floor_SOURCES = bench/floor.c fs/abi.h
 bench_bin_floor_LDADD = $(LIB_FS) $(LIB_COMMON) $(LIBS_COMMON)
 
 # What bench/run needs of a build tree.
-bench-programs: sharedfs bench/bin/load bench/bin/floor tests/bin/proxy
+bench-programs: sharedfs migrate-local-uploads bench/bin/load bench/bin/floor \
+		tests/bin/proxy
 bench: bench-programs
 	$(builddir)/run $(srcdir)/bench/run
 .PHONY: bench bench-programs
@@ -15,6 +16,7 @@ bench: bench-programs
 EXTRA_DIST += \
 	bench/README.md \
 	bench/bench.py \
+	bench/migrate.py \
 	bench/mounts.py \
 	bench/report.py \
 	bench/run \

@@ -175,6 +175,15 @@ class S3fs(Mounted):
         os.makedirs(self.dir, exist_ok=True)
 
 
+def rclone_env(endpoint):
+    """r: is the server."""
+    env = {k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}
+    env.update(RCLONE_CONFIG="/dev/null", RCLONE_CONFIG_R_TYPE="s3",
+               RCLONE_CONFIG_R_PROVIDER="Ceph", RCLONE_CONFIG_R_ENV_AUTH="true",
+               RCLONE_CONFIG_R_ENDPOINT=endpoint)
+    return env
+
+
 class Rclone(Mounted):
     """close() returns before the store has the bytes, whatever the options."""
     durable = False
@@ -184,12 +193,7 @@ class Rclone(Mounted):
 
     def mount(self):
         os.makedirs(self.root, exist_ok=True)
-        env = {k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}
-        env.update(RCLONE_CONFIG="/dev/null", RCLONE_CONFIG_R_TYPE="s3",
-                   RCLONE_CONFIG_R_PROVIDER="Ceph",
-                   RCLONE_CONFIG_R_ENV_AUTH="true",
-                   RCLONE_CONFIG_R_ENDPOINT=self.proxy.url)
         self.start(["rclone", "mount", "r:" + self.b.bucket, self.root,
                     "--vfs-cache-mode", "full", "--vfs-write-back", "0s",
-                    "--cache-dir", self.cache], env=env)
+                    "--cache-dir", self.cache], env=rclone_env(self.proxy.url))
         os.makedirs(self.dir, exist_ok=True)
