@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
@@ -57,6 +58,11 @@ content_journal_locked(struct content *k, enum journal_state state,
 	struct rangeset all = RANGESET_INIT;
 	bool bad;
 
+	/* Until it is known whether an earlier attempt was its own (rule 2). */
+	if (state == JOURNAL_OPEN && k->resume.s[0]) {
+		r.state = JOURNAL_SENDING;
+		r.opid = k->resume;
+	}
 	if (k->unlinked)
 		r.state = JOURNAL_UNLINKED;
 	if (k->exposed_rw && k->stamp_ok && !commit &&
@@ -585,7 +591,9 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 	pthread_mutex_unlock(&k->lock);
 	if (ret < 0)
 		return ret;
+	FAULT_POINT("commit.saved");
 	ret = transfer(k, ctx, s, resumed, &out);
+	FAULT_POINT("commit.answered");
 	pthread_mutex_lock(&k->lock);
 	early_drop_locked(k);
 	pthread_mutex_unlock(&k->lock);

@@ -143,7 +143,7 @@ has_bytes(void *arg, const struct journal_change *ch)
 {
 	bool *any = arg;
 
-	*any = *any || ch->len || ch->size;
+	*any = *any || ch->len;
 }
 
 /* A file that was made or cut by an open() that was not answered, and there is
@@ -153,7 +153,7 @@ static bool
 was_never_open(const struct takeover *t, const char *name,
 	       const struct journal_rec *r)
 {
-	bool any = r->state != JOURNAL_OPEN || r->size || r->ndirty;
+	bool any = r->state != JOURNAL_OPEN || r->ndirty;
 	struct stat st;
 
 	journal_log_read(t->c->store, name, has_bytes, &any);

@@ -340,6 +340,89 @@ joining_cut_short(bool in_place)
 }
 
 static void
+is_still_sending(void *arg, const char *name, struct journal_rec *r)
+{
+	unsigned *n = arg;
+
+	assert_int_equal(r->state, JOURNAL_SENDING);
+	assert_string_equal(r->opid.s, "first-attempt");
+	(*n)++;
+}
+
+/* A worker that was killed while it sent, and the next one before it sent
+ * again: the third one still knows by which id the first one did (rule 2). */
+static void
+killed_twice(bool in_place)
+{
+	struct journal_rec rec = { .path = (char *)"f",
+				   .state = JOURNAL_SENDING,
+				   .opid.s = "first-attempt",
+				   .cond.pre = BE_ABSENT,
+				   .whole = true,
+				   .size = 4,
+				   .mode = S_IFREG | 0644 };
+	struct pair p;
+	unsigned n = 0;
+	char *name;
+	int fd;
+
+	pair_start(&p, in_place, NULL);
+	assert_int_equal(store_private_new(p.a.c->store, &fd, &name), 0);
+	assert_int_equal(write(fd, "mine", 4), 4);
+	assert_int_equal(journal_put(p.a.c->store, name, &rec, NULL), 0);
+	cache_takeover(p.a.c, everything, NULL);
+	journal_scan(p.a.c->store, is_still_sending, &n);
+	assert_int_equal(n, 1);
+	close(fd);
+	free(name);
+	pair_stop(&p);
+}
+
+static void
+is_there(void *arg, const char *name, struct journal_rec *r)
+{
+	(*(unsigned *)arg)++;
+}
+
+static enum cache_wanted
+nothing(void *arg, const char *path, uint64_t node)
+{
+	return CACHE_UNWANTED;
+}
+
+/* A worker that was killed in an open() with O_TRUNC: nothing is lost, and
+ * nothing is kept for the user (P1.11). */
+static void
+cut_not_answered(bool in_place)
+{
+	struct journal_rec rec = { .path = (char *)"f",
+				   .state = JOURNAL_OPEN,
+				   .cond.pre = BE_MATCH,
+				   .cond.ver = { .len = 1, .b = "1" },
+				   .base = { .len = 1, .b = "1" },
+				   .base_size = 5,
+				   .size = 5,
+				   .mode = S_IFREG | 0644 };
+	struct cache_stats st;
+	struct pair p;
+	unsigned n = 0;
+	char *name;
+	int fd;
+
+	pair_start(&p, in_place, NULL);
+	assert_int_equal(store_private_new(p.a.c->store, &fd, &name), 0);
+	assert_int_equal(journal_put(p.a.c->store, name, &rec, NULL), 0);
+	cache_takeover(p.a.c, nothing, NULL);
+	journal_scan(p.a.c->store, is_there, &n);
+	assert_int_equal(n, 0);
+	cache_stats_get(p.a.c, &st);
+	assert_int_equal(st.failed_files, 0);
+	close(fd);
+	free(name);
+	pair_stop(&p);
+}
+
+static void
 exclusive(bool in_place)
 {
 	struct be_attr attr;
@@ -472,6 +555,8 @@ BOTH(base_gone)
 BOTH(removed)
 BOTH(exclusive)
 BOTH(joining_cut_short)
+BOTH(killed_twice)
+BOTH(cut_not_answered)
 BOTH(listings)
 BOTH(lookup_asks_for_open)
 BOTH(truncated_after_close)
@@ -487,6 +572,7 @@ main(void)
 		TEST(believed_absence), TEST(appends), TEST(conflicts),
 		TEST(base_gone), TEST(removed), TEST(exclusive), TEST(joining_cut_short),
 		TEST(listings), TEST(lookup_asks_for_open),
+		TEST(killed_twice), TEST(cut_not_answered),
 		TEST(truncated_after_close),
 		TEST(created_after_removal),
 	};
