@@ -111,7 +111,9 @@ restore(struct cache *c, const char *name, const struct journal_rec *r, int fd)
 		/* Which bytes the kernel wrote nobody knows: all are sent. */
 		k->attr.size = st.st_size;
 		k->exposed = k->exposed_rw = k->mappable = true;
-		k->seen_mtim = k->attr.mtime;
+		/* An explicit time came behind the last write. */
+		k->seen_mtim = r->mask & BE_SET_MTIME ? st.st_mtim :
+							k->attr.mtime;
 		rangeset_clear(&k->dirty);
 		if (r->sent.tv_sec && timespec_equal(st.st_ctim, r->sent)) {
 			/* … but it wrote nothing since all was sent. */
@@ -146,19 +148,25 @@ has_bytes(void *arg, const struct journal_change *ch)
 	*any = *any || ch->len;
 }
 
-/* A file that was made or cut by an open() that was not answered, and there is
- * no byte of it: its maker asks again.  (After a loss of power what told of its
+/* A file that was made or cut by a call that was not answered, and there is no
+ * byte of it: its maker asks again.  (After a loss of power what told of its
  * bytes may be missing, and the bytes not.) */
 static bool
-was_never_open(const struct takeover *t, const char *name,
-	       const struct journal_rec *r)
+was_not_answered(const struct takeover *t, const char *name,
+		 const struct journal_rec *r)
 {
-	bool any = r->state != JOURNAL_OPEN || r->ndirty;
+	bool any = (r->state != JOURNAL_OPEN && r->state != JOURNAL_SENDING) ||
+		   r->ndirty;
 	struct stat st;
 
 	journal_log_read(t->c->store, name, has_bytes, &any);
-	return t->wanted && !any && private_stat(t->c, name, &st) &&
-	       st.st_size == 0;
+	if (any || !t->wanted)
+		return false;
+	if (private_stat(t->c, name, &st) && st.st_size == 0)
+		return true;
+	/* What is left of it the store has. */
+	return journal_this_boot(r) && r->cond.pre == BE_MATCH && !r->whole &&
+	       !r->exposed && !(r->mask & ~(unsigned)BE_SET_MTIME_SOFT);
 }
 
 /* The kernel has not written to it since its close() sent it. */
@@ -228,7 +236,7 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 		journal_drop(c->store, name, true);
 		return;
 	}
-	if (!wanted && (was_never_open(t, name, r) || was_sent(c, name, r))) {
+	if (!wanted && (was_not_answered(t, name, r) || was_sent(c, name, r))) {
 		journal_drop(c->store, name, true);
 		return;
 	}

@@ -84,6 +84,17 @@ def op_unlink(at):
     assert not os.path.lexists(at('f'))
 
 
+def op_times(at):
+    write(at('f'), b'before')
+    arm()
+    fd = os.open(at('f'), os.O_WRONLY)
+    os.pwrite(fd, b'after!', 0)
+    os.utime(fd, (1000, 2000))
+    os.close(fd)
+    assert read(at('f')) == b'after!'
+    assert os.stat(at('f')).st_mtime == 2000, os.stat(at('f')).st_mtime
+
+
 def op_unlink_open(at):
     fd = os.open(at('f'), os.O_CREAT | os.O_RDWR, 0o600)
     os.write(fd, b'sent')
