@@ -121,7 +121,7 @@ class Migrations:
 
     def large(self):
         r, rtt, size = self.b.results, self.b.rtt, self.b.args.size
-        what = "copy a file of %d MiB" % size
+        what = "copy a large file"
         for name, how, more in (
                 ("migrate", self.own, []),
                 ("migrate --throttle=off", self.own, ["--throttle=off"]),
