@@ -8,8 +8,7 @@
 # (docs/reliability.md).
 #   STORM_SECONDS=N    how long in all (48, with SHAREDFS_QUICK 16)
 #   STORM_MODES=auto   with passthrough only; off: without ("auto off")
-#   STORM_CALLS=1      also tests/fs/random-io.c's calls.  (FIXME(fs): once in
-#                      about 60 kills a read is short after a truncate by name)
+#   STORM_CALLS=1      also tests/fs/random-io.c's calls
 #   SEED=N             other moments and other calls
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/fault/truth.sh"
