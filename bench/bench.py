@@ -12,8 +12,10 @@ import tempfile
 import time
 
 import report
+import targets
 from migrate import Migrations
 from mounts import Floor, Plain, Rclone, S3fs, Sharedfs
+from raw import Raw
 from store import Curl, Proxy, Server
 from web import serve
 
@@ -57,7 +59,7 @@ class Bench:
                                      dir=os.environ.get("TMPDIR", "/tmp"))
         self.results = report.Results()
         self.server = self.curl = self.migrations = None
-        self.all = []
+        self.all, self.raw = [], []
         self.bucket = "bench-" + os.path.basename(self.work).lower()[-8:]
         self.bucket = self.bucket.replace("_", "x")
         self.rtt = 0
@@ -75,6 +77,8 @@ class Bench:
                                     self.server.address)
             self.curl = Curl(self.src, self.work, self.curl_proxy.url,
                              self.bucket)
+            self.raw = [Raw(name, self.curl, self.work + "/small", c, r)
+                        for name, c, r in targets.RAW]
         self.plain = Plain(self)
         self.default = Sharedfs(self)
         self.nocto = Sharedfs(self, "nocto,actimeo=60")
@@ -191,6 +195,12 @@ class Bench:
         for what, writers, more in (
                 ("1 writer", 1, []), ("16 writers", 16, ["dirs"]),
                 ("16 writers in one directory", 16, [])):
+            if fs in self.raw:
+                # No kernel there that holds a directory's lock.
+                if more or writers == 1:
+                    self.bare("create+write+close 16 KiB, " + what, fs,
+                              fs.create, writers)
+                continue
             if fs is self.fresh:
                 # What absence is believed from.
                 os.listdir(fs.dir)
@@ -201,7 +211,16 @@ class Bench:
                          writers, s, 100000, *more)
             self.runs += 1
 
+    def bare(self, what, raw, steps, writers):
+        files = 1000 * self.args.seconds / (len(steps) * (self.rtt + 5))
+        self.runs += 1
+        self.results.add(what, self.rtt, raw.name, "/s", raw.rate(
+            "b%d" % self.runs, steps, writers, max(5, int(files))))
+
     def renames(self, fs, r):
+        if fs in self.raw:
+            self.bare("temp+rename 16 KiB", fs, fs.rename, 1)
+            return
         if fs is self.fresh:
             os.listdir(fs.dir)
         self.measure("temp+rename 16 KiB", fs, "/s", "rate", "create", fs.dir,
@@ -266,7 +285,7 @@ class Bench:
 
     def small(self):
         say("small files, %d ms" % self.rtt)
-        systems = [self.default, self.fresh] + self.peers
+        systems = self.raw + [self.default, self.fresh] + self.peers
         if self.rtt == self.args.rtt[0]:
             systems = [self.plain] + systems
         self.rounds(self.creates, systems)

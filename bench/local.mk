@@ -18,6 +18,7 @@ EXTRA_DIST += \
 	bench/bench.py \
 	bench/migrate.py \
 	bench/mounts.py \
+	bench/raw.py \
 	bench/report.py \
 	bench/run \
 	bench/store.py \

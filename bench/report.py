@@ -82,7 +82,7 @@ def beside(results, what, rtt, fs):
     """How many times better sharedfs is than this one."""
     if fs.startswith("sharedfs"):
         return ""
-    own = results.median(what, rtt, "sharedfs")
+    own = results.median(what, rtt, targets.BESIDE.get(fs, "sharedfs"))
     if own is None:
         own = results.median(what, rtt, "sharedfs nocto,actimeo=60")
     other = results.median(what, rtt, fs)
