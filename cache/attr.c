@@ -23,6 +23,13 @@ slot_of(const char *path)
 	return XXH3_64bits(path, strlen(path)) % EPOCH_SLOTS;
 }
 
+/* Of the names in a directory. */
+static unsigned
+slot_inside(const char *dir)
+{
+	return XXH3_64bits_withSeed(dir, strlen(dir), 1) % EPOCH_SLOTS;
+}
+
 uint64_t
 epoch_now(struct cache *c)
 {
@@ -40,6 +47,13 @@ epoch_holds_locked(struct cache *c, const char *path, uint64_t asked)
 	return c->changed[slot_of(path)] <= asked && c->changed_all <= asked;
 }
 
+bool
+epoch_inside_holds_locked(struct cache *c, const char *dir, uint64_t asked)
+{
+	return c->changed[slot_inside(dir)] <= asked &&
+	       epoch_holds_locked(c, dir, asked);
+}
+
 void
 attr_changed_locked(struct cache *c, const char *path)
 {
@@ -51,11 +65,13 @@ attr_parent_changed_locked(struct cache *c, const char *path)
 {
 	char *dir = path_dir(path);
 
-	attr_changed_locked(c, dir);
+	c->changed[slot_inside(dir)] = ++c->changes;
 	/* A real directory has new times and perhaps a new link count, which
 	 * rsync and make look at.  (A store of objects keeps no such thing.) */
-	if (c->be->caps.random_write)
+	if (c->be->caps.random_write) {
+		attr_changed_locked(c, dir);
 		attr_memory_believe(c->attrs, dir, 0);
+	}
 	free(dir);
 }
 
@@ -156,11 +172,16 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 	uint64_t asked)
 {
 	struct known k = { .pages = 0 };
-	bool tell = false, known;
+	bool tell = false, known, holds;
 
 	cache_lock(c);
 	known = attr_memory_get(c->attrs, path, &k);
-	if (!epoch_holds_locked(c, path, asked)) {
+	/* That there is a directory stays true whatever is made in it: else one
+	 * that is written to all the time would never be known. */
+	holds = a && S_ISDIR(a->mode) ?
+			epoch_holds_locked(c, path, asked) :
+			epoch_inside_holds_locked(c, path, asked);
+	if (!holds) {
 		/* C9.  Which of the two is newer only the store can tell. */
 		if (known && !(a && be_ver_equal(&k.attr.ver, &a->ver)))
 			attr_memory_believe(c->attrs, path, 0);

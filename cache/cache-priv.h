@@ -268,9 +268,12 @@ must_not_block(const struct cache_ctx *ctx)
 /* attr.c.  Those that end in _locked want cache.lock. */
 uint64_t epoch_now(struct cache *c);
 bool epoch_holds_locked(struct cache *c, const char *path, uint64_t asked);
+/* The same of a directory and of the names in it. */
+bool epoch_inside_holds_locked(struct cache *c, const char *dir,
+			       uint64_t asked);
 /* path was changed by us: answers asked before are not remembered. */
 void attr_changed_locked(struct cache *c, const char *path);
-/* The directory that path is in was changed by us. */
+/* What the directory has that path is in was changed by us. */
 void attr_parent_changed_locked(struct cache *c, const char *path);
 /* Fresh (since: cache_ctx): 0, or -ENOENT for a believed absence; -EAGAIN: ask. */
 int attr_find_locked(struct cache *c, const char *path, int64_t since_ns,

@@ -519,7 +519,7 @@ find_fresh(struct cache *c, const char *path)
 
 	cache_lock(c);
 	HASH_FIND(hh, c->listings, path, strlen(path), l);
-	if (l && (!young(c, l) || !epoch_holds_locked(c, path, l->asked))) {
+	if (l && (!young(c, l) || !epoch_inside_holds_locked(c, path, l->asked))) {
 		listing_unshare_locked(l);
 		l = NULL;
 	}

@@ -356,6 +356,35 @@ test_ancestors(void **state)
 	rig_stop(&r);
 }
 
+/* What is made in a directory meanwhile does not make that answer void. */
+static void
+test_ancestors_busy(void **state)
+{
+	struct cache_config cfg = { .actimeo_ns = FAR, .run = run_soon };
+	struct cfile *f;
+	struct be_attr a;
+	struct rig r;
+
+	rig_start(&r, &cfg);
+	assert_int_equal(cache_mkdir(r.other.c, &r.other.ctx, "d", 0755, &a), 0);
+	assert_int_equal(node_stat(&r.n, "d", NULL), 0);
+	atomic_store(&r.n.c->cfg.actimeo_ns, 16 * FAR);
+	gate_shut(r.g, GATE_GETATTR, 1, false);
+	ancestors_renew(r.n.c, "d/x");
+	gate_wait(r.g, GATE_GETATTR, 1);
+	f = node_create(&r.n, "d/x", O_WRONLY);
+	assert_int_equal(node_close(&r.n, f), 0);
+	gate_open(r.g, GATE_GETATTR);
+	while (atomic_load(&r.n.c->jobs))
+		sched_yield();
+	gate_reset(r.g);
+	ancestors_renew(r.n.c, "d/x");
+	assert_int_equal(node_stat(&r.n, "d", NULL), 0);
+	assert_int_equal(atomic_load(&r.n.c->jobs), 0);
+	assert_int_equal(gate_calls(r.g, GATE_GETATTR), 0);
+	rig_stop(&r);
+}
+
 int
 main(void)
 {
@@ -366,6 +395,7 @@ main(void)
 		cmocka_unit_test(test_error),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_ancestors),
+		cmocka_unit_test(test_ancestors_busy),
 	};
 	int ret;
 
