@@ -450,7 +450,9 @@ int content_complete(struct content *k, struct cache_ctx *ctx);
 /* An fd for PARTIAL or STAGED content that has none. */
 int content_backing_new(struct content *k, bool for_write);
 int content_backing_new_locked(struct content *k, bool for_write);
-/* Turns finished staged or partial content into a clean file, if it can. */
+/* Turns finished staged or partial content into a clean file, if it can.  What has
+ * nothing unsent any more loses its journal record: there, with no lock held; or at
+ * once, if it is not published. */
 bool content_publish_begin_locked(struct content *k);
 void content_publish(struct content *k);
 void content_kill_priv_locked(struct content *k, uid_t uid);

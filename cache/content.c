@@ -382,6 +382,9 @@ bool
 content_publish_begin_locked(struct content *k)
 {
 	k->publishing = publishable_locked(k);
+	if (!k->publishing && k->journaled && !k->exposed_rw && !k->unlinked &&
+	    !content_unsent_locked(k))
+		content_settled_locked(k);
 	return k->publishing;
 }
 
@@ -389,10 +392,11 @@ void
 content_publish(struct content *k)
 {
 	struct cache *c = k->c;
+	struct journal_at record;
 	char *path, *name;
 	struct be_ver ver;
 	uint64_t size;
-	bool journaled;
+	bool journaled, has_log;
 	int fd;
 
 	/* While `publishing` is set nobody opens it: the bytes are still. */
@@ -400,23 +404,27 @@ content_publish(struct content *k)
 	path = xstrdup(k->path);
 	name = steal_ptr(&k->private_name);
 	journaled = k->journaled;
+	has_log = k->log_fd >= 0 || k->old_log;
 	k->journaled = false;
+	record = k->record;
+	k->record.fd = -1;
 	fd = k->fd;
 	ver = k->base;
 	size = k->base_size;
 	pthread_mutex_unlock(&k->lock);
+	/* First: a next worker would take the file's new ctime for that of
+	 * bytes that the kernel wrote since. */
+	if (journaled)
+		journal_drop(c->store, name, has_log);
+	journal_close(&record);
 	if (store_publish(c->store, name, fd, path, &ver, size))
 		log_debug("cache", "\"%s\" kept as clean", path);
-	if (journaled)
-		journal_drop(c->store, name, true);
 	free(name);
 	free(path);
 	cache_lock(c);
 	content_detach_locked(k);
 	pthread_mutex_lock(&k->lock);
-	close(k->fd);
 	k->fd = -1;
-	journal_close(&k->record);
 	k->staged = false;
 	/* An open() may have found it just before, and go on with it: nothing
 	 * is here any more. */
@@ -425,4 +433,5 @@ content_publish(struct content *k)
 	pthread_cond_broadcast(&k->cond);
 	pthread_mutex_unlock(&k->lock);
 	cache_unlock(c);
+	close(fd);
 }

@@ -397,8 +397,6 @@ static void
 ended_locked(struct content *k)
 {
 	k->exposed = k->exposed_rw = k->mappable = false;
-	if (!content_unsent_locked(k))
-		content_settled_locked(k);
 }
 
 bool
