@@ -12,7 +12,8 @@
  * believed; then the set only helps to guess which question is the cheapest.
  *
  * A listing that answers many lookups is renewed before it is too old, if that
- * costs less than they would.  A directory that nobody has listed is not.
+ * costs less than they would; so is one that is too old already and would have
+ * answered many.  A directory that nobody has listed is not.
  */
 #include <config.h>
 
@@ -43,7 +44,8 @@ struct dir {
 	TAILQ_ENTRY(dir) lru;
 	struct hset set; /* v NULL: never listed */
 	int64_t asked_ns;
-	uint64_t saved; /* lookups that it answered */
+	uint64_t saved; /* lookups that it answered, or could have if younger */
+	int64_t lapsed_ns; /* those are counted from then on; 0: it is young */
 	bool renewing;
 	bool missed; /* the last name that was looked up was not there */
 	char path[];
@@ -334,6 +336,7 @@ names_listed(struct cache *c, const char *path, struct names_set *from,
 	d->set = set;
 	d->asked_ns = asked_ns;
 	d->saved = 0;
+	d->lapsed_ns = 0;
 	d->missed = true;
 	if (!add_own(c, d, asked)) {
 		free(d->set.v);
@@ -344,6 +347,22 @@ names_listed(struct cache *c, const char *path, struct names_set *from,
 		drop(ns, TAILQ_FIRST(&ns->lru));
 out:
 	cache_unlock(c);
+}
+
+/* One more lookup: does it pay to list again? */
+static bool
+is_worth_renewing(struct dir *d, int64_t now, int64_t life)
+{
+	int64_t end = d->asked_ns + life;
+
+	/* Of many lookups in a long time each costs less than a listing. */
+	if (now >= end && (!d->lapsed_ns || now >= d->lapsed_ns + life)) {
+		d->lapsed_ns = now;
+		d->saved = 0;
+	}
+	d->saved++;
+	return !d->renewing && now > end - life / 2 &&
+	       d->saved >= WORTH * (1 + d->set.n / PAGE);
 }
 
 bool
@@ -360,15 +379,11 @@ names_absent_locked(struct cache *c, const char *path, int64_t *until_ns,
 	if (!d || !d->set.v || hset_has(&d->set, name_of(path)))
 		return false;
 	now = clock_mono_ns();
-	if (now >= d->asked_ns + life)
-		return false;
 	*until_ns = d->asked_ns + life;
-	d->saved++;
-	*renew = !d->renewing && now > d->asked_ns + life / 2 &&
-		 d->saved >= WORTH * (1 + d->set.n / PAGE);
+	*renew = is_worth_renewing(d, now, life);
 	if (*renew)
 		d->renewing = true;
-	return true;
+	return now < *until_ns;
 }
 
 void

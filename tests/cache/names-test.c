@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 #include "tests/lib/unit.h"
 
 #define FAR (3600 * INT64_C(1000000000))
+#define LIFE INT64_C(1000000000)
 
 struct rig {
 	struct node n, other;
@@ -61,15 +63,23 @@ list(struct rig *r, const char *dir)
 
 /* What the listing alone says, whatever else is known of the name. */
 static bool
-absent(struct rig *r, const char *path)
+absent_or_old(struct rig *r, const char *path, bool *renew)
 {
 	int64_t until;
-	bool renew, yes;
+	bool yes;
 
 	cache_lock(r->n.c);
-	yes = names_absent_locked(r->n.c, path, &until, &renew);
+	yes = names_absent_locked(r->n.c, path, &until, renew);
 	cache_unlock(r->n.c);
 	return yes;
+}
+
+static bool
+absent(struct rig *r, const char *path)
+{
+	bool renew;
+
+	return absent_or_old(r, path, &renew);
 }
 
 /* [P2.5], and that it costs nothing. */
@@ -199,6 +209,39 @@ trees(void **state)
 	rig_stop(&r);
 }
 
+/* A listing that has become too old is renewed when there are enough lookups that
+ * it would answer. */
+static void
+lapsed(void **state)
+{
+	struct rig r;
+	bool renew;
+
+	rig_start(&r, LIFE);
+	list(&r, "d");
+	while (absent(&r, "d/x"))
+		sched_yield();
+	names_renewed(r.n.c, "d");
+	assert_false(absent_or_old(&r, "d/x", &renew));
+	assert_false(renew);
+	/* Some of these come within LIFE of each other. */
+	for (int i = 0; i < 10000 && !renew; i++) {
+		assert_false(absent_or_old(&r, "d/there", &renew));
+		assert_false(renew);
+		assert_false(absent_or_old(&r, "d/x", &renew));
+	}
+	assert_true(renew);
+	/* Once. */
+	for (int i = 0; i < 100; i++) {
+		assert_false(absent_or_old(&r, "d/x", &renew));
+		assert_false(renew);
+	}
+	atomic_store(&r.n.c->cfg.actimeo_ns, 0);
+	list(&r, "d");
+	assert_true(absent(&r, "d/x"));
+	rig_stop(&r);
+}
+
 /* Many names, some leaving: each is found, the others are not. */
 static void
 many(void **state)
@@ -232,6 +275,7 @@ main(void)
 		cmocka_unit_test(never_by_default),
 		cmocka_unit_test(made_meanwhile),
 		cmocka_unit_test(trees),
+		cmocka_unit_test(lapsed),
 		cmocka_unit_test(many),
 	};
 
