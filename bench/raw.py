@@ -15,11 +15,10 @@ STEPS = {
 
 
 class Raw:
-    """name: of its rows; create, rename: the steps of one file."""
+    """name: of its rows; loads: see targets.py."""
 
-    def __init__(self, name, curl, body, create, rename):
-        self.name, self.curl, self.body = name, curl, body
-        self.create, self.rename = create, rename
+    def __init__(self, name, curl, body, loads):
+        self.name, self.curl, self.body, self.loads = name, curl, body, loads
 
     def step(self, step, names):
         method, path, source = STEPS[step]
@@ -35,9 +34,13 @@ class Raw:
         return self.curl.signed(method, "/" + names["bucket"] + path % names,
                                 headers, options)
 
-    def rate(self, tag, steps, writers, files):
-        """Files a second of all writers; what curl needs to start is not
-        counted."""
+    def rate(self, tag, load, seconds, rtt):
+        """Files a second of all writers, or None; what curl needs to start is
+        not counted."""
+        writers, steps = self.loads.get(load, (0, []))
+        if not steps:
+            return None
+        files = max(5, int(1000 * seconds / (len(steps) * (rtt + 5))))
         running = []
         for w in range(writers):
             config = "%s/raw.%d" % (self.curl.work, w)

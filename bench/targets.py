@@ -4,11 +4,21 @@
 OWN = "sharedfs"
 NOCTO = "sharedfs nocto,actimeo=60"
 FRESH = "sharedfs negative_timeout=1"
-# raw.py: the requests of a new file, and of one that is renamed.
+# raw.py: how many writers send what for each file.
 RAW_OWN, RAW_FRESH = "curl, LIST and PUT", "curl, PUT"
-RAW = [(RAW_OWN, ["LIST", "PUT"],
-        ["LIST", "PUT", "LIST 2", "COPY", "DELETE"]),
-       (RAW_FRESH, ["PUT"], ["PUT", "COPY", "DELETE"])]
+RAW = {
+    RAW_OWN: {
+        "1 writer": (1, ["LIST", "PUT"]),
+        "16 writers": (16, ["LIST", "PUT"]),
+        "rename": (1, ["LIST", "PUT", "LIST 2", "COPY", "DELETE"])},
+    RAW_FRESH: {
+        "1 writer": (1, ["PUT"]),
+        "16 writers": (16, ["PUT"]),
+        "16 writers in one directory": (16, ["PUT"]),
+        "rename": (1, ["PUT", "COPY", "DELETE"])},
+    # The kernel looks up one name at a time.
+    "curl, LIST alone": {"16 writers in one directory": (1, ["LIST"])},
+}
 # What a row is compared with, if it is not OWN.
 BESIDE = {RAW_FRESH: FRESH}
 
