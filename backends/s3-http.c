@@ -25,6 +25,8 @@
 #define FIELDS_MAX 256
 #define FIELDS_BYTES (64u * 1024)
 #define POLL_MS 100
+/* libcurl sends so much in one piece with the header. */
+#define ALONG_MAX (64u * 1024 - 1)
 
 struct lane {
 	CURLM *multi;
@@ -339,11 +341,37 @@ on_seek(void *arg, curl_off_t off, int origin)
 /* --- the run ------------------------------------------------------------- */
 
 static void
+set_method(struct run *run)
+{
+	struct s3_xfer *x = run->x;
+	CURL *e = run->easy;
+	bool post = strcmp(x->method, "POST") == 0;
+
+	if (x->body_len ? x->body && x->body_len <= ALONG_MAX : post) {
+		curl_easy_setopt(e, CURLOPT_POSTFIELDS, x->body_len ? x->body : "");
+		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)x->body_len);
+	} else if (x->body_len || strcmp(x->method, "PUT") == 0) {
+		curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
+		curl_easy_setopt(e, CURLOPT_READDATA, run);
+		curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
+		curl_easy_setopt(e, CURLOPT_SEEKDATA, run);
+		curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
+				 (curl_off_t)x->body_len);
+	} else if (strcmp(x->method, "HEAD") == 0) {
+		curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+		return;
+	} else if (strcmp(x->method, "GET") == 0) {
+		return;
+	}
+	curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, x->method);
+}
+
+static void
 run_setup(struct s3_http *h, struct run *run)
 {
 	struct s3_xfer *x = run->x;
 	CURL *e = run->easy;
-	bool upload = strcmp(x->method, "PUT") == 0 || x->body_len > 0;
 	long connect_ms = atomic_load(&h->connect_ms);
 	long idle_s = atomic_load(&h->idle_s);
 
@@ -389,23 +417,7 @@ run_setup(struct s3_http *h, struct run *run)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, run);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, run->errbuf);
 	curl_easy_setopt(e, CURLOPT_PRIVATE, run);
-	if (upload) {
-		curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
-		curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
-		curl_easy_setopt(e, CURLOPT_READDATA, run);
-		curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
-		curl_easy_setopt(e, CURLOPT_SEEKDATA, run);
-		curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
-				 (curl_off_t)x->body_len);
-		curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, x->method);
-	} else if (strcmp(x->method, "HEAD") == 0) {
-		curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
-	} else if (strcmp(x->method, "POST") == 0) {
-		curl_easy_setopt(e, CURLOPT_POSTFIELDS, "");
-		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, 0L);
-	} else if (strcmp(x->method, "GET") != 0) {
-		curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, x->method);
-	}
+	set_method(run);
 }
 
 static void
