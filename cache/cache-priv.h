@@ -66,6 +66,8 @@ struct content {
 	char *path;	      /* also cache.lock to change it */
 	bool unlinked;	      /* no name any more: never sent … */
 	bool other_names;     /* … but for its hard links, which we don't know */
+	uint64_t orphan_ino;  /* unlinked: its number, when its own may be another
+			       * file's; else 0 */
 	bool in_store;	      /* base is an object; else: believed absent */
 	bool reserved;	      /* base is our own, empty: nothing to protect yet */
 	bool truncated;	      /* opened with O_TRUNC: no byte of what is there */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -189,6 +190,8 @@ content_attr(struct content *k, struct be_attr *out)
 		out->blocks = (out->size + 511) / 512;
 	if (k->unlinked)
 		out->nlink = 0;
+	if (k->orphan_ino)
+		out->ino = k->orphan_ino;
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -291,10 +294,20 @@ content_prepare_unlink(struct content *k, struct cache_ctx *ctx)
 	return ret;
 }
 
+/*
+ * A directory gives the number of a removed file to the next one that is made.
+ * Programs that lock a file by name tell by it whether what they have open is
+ * still what the name means.
+ */
 static void
 unlinked_locked(struct content *k)
 {
+	const struct timespec now = clock_wall();
+
 	k->unlinked = true;
+	if (k->c->be->caps.random_write && !k->other_names)
+		k->orphan_ino = XXH3_64bits_withSeed(&now, sizeof(now),
+						     k->attr.ino) | 1;
 	content_settled_locked(k);
 }
 

@@ -63,6 +63,8 @@ unlink_while_open(void)
 	/* The name may be used again at once. */
 	put("f", "other");
 	CHECK(pread(fd, buf, sizeof(buf), 0) == 3 && !memcmp(buf, "HEL", 3));
+	OK(fstat(fd, &st));
+	CHECK(st.st_nlink == 0 && st.st_ino != ino_of("f"));
 	OK(close(fd));
 	CHECK(holds("f", "other"));
 	/* A file that never had bytes in the store. */
