@@ -77,12 +77,16 @@ file_open_data(struct file *f, struct be_ctx *ctx, const struct file_place *p,
 	return open_lent(p, flags, attr.mode);
 }
 
-/* Opens for reading and looks; only plain files have bytes. */
+/* Opens for reading and looks; only plain files have bytes.  Where none are
+ * wanted the right to write will do. */
 static int
-open_for_read(struct file_call *c, struct be_ctx *ctx, struct be_attr *attr)
+open_for_read(struct file_call *c, struct be_ctx *ctx, bool bytes,
+	      struct be_attr *attr)
 {
 	int ret, fd = file_open_data(c->f, ctx, &c->at, O_RDONLY);
 
+	if (fd == -EACCES && !bytes)
+		fd = file_open(&c->at, O_WRONLY, 0);
 	if (fd < 0)
 		return fd;
 	ret = file_stat_fd(c->f, fd, attr);
@@ -188,7 +192,7 @@ fetch_once(struct backend *be, struct be_ctx *ctx, const char *path,
 
 	if (ret)
 		return ret;
-	fd = open_for_read(&c, ctx, &before);
+	fd = open_for_read(&c, ctx, max > 0, &before);
 	if (fd < 0)
 		return file_fail(c.f, ctx, fd, "fetch", path);
 	if (have && be_ver_equal(have, &before.ver)) {
@@ -258,7 +262,7 @@ file_read(struct backend *be, struct be_ctx *ctx, const char *path,
 	int ret = file_call_begin(&c, be, ctx, "read", path);
 
 	if (ret == 0) {
-		fd = open_for_read(&c, ctx, &attr);
+		fd = open_for_read(&c, ctx, true, &attr);
 		if (fd < 0)
 			ret = file_fail(c.f, ctx, fd, "read", path);
 	}

@@ -377,6 +377,7 @@ static void
 not_owner(void)
 {
 	struct stat st;
+	int fd;
 
 	FAILS(chmod("f", 0777), EPERM);
 	FAILS(chown("f", NOBODY, -1), EPERM);
@@ -385,6 +386,10 @@ not_owner(void)
 	FAILS(open("d/new", O_RDWR | O_CREAT, 0644), EACCES);
 	FAILS(stat("closed/x", &st), EACCES);
 	FAILS(utimensat(AT_FDCWD, "f", NULL, 0), EACCES);
+	FAILS(open("drop", O_RDONLY), EACCES);
+	fd = OK(open("drop", O_WRONLY | O_APPEND));
+	OK(write(fd, "two", 3));
+	OK(close(fd));
 	put("mine", "x");
 	OK(stat("mine", &st));
 	CHECK(st.st_uid == NOBODY && st.st_gid == NOBODY);
@@ -417,7 +422,10 @@ owners(void)
 	put("d/x", "x");
 	OK(mkdir("closed", 0700));
 	put("closed/x", "x");
+	put("drop", "one");
+	OK(chmod("drop", 0622));
 	as_user(NOBODY, NOBODY, 0, not_owner);
+	CHECK(holds("drop", "onetwo"));
 	/* I.2: by a supplementary group only, and the close sends it. */
 	put("grouped", "g");
 	OK(chown("grouped", 0, 4242));
