@@ -26,6 +26,7 @@ static int
 target(struct request *r, struct pass *at, bool change, struct handle **h)
 {
 	struct handle *any = NULL;
+	bool nameless;
 	int rc;
 
 	if (r->has_fi) {
@@ -34,10 +35,11 @@ target(struct request *r, struct pass *at, bool change, struct handle **h)
 			return rc;
 	}
 	rc = change ? pass_node(r, r->node, at) : look_node(r, r->node, at);
-	if (rc == -ENOENT && !any)
+	nameless = rc == -ENOENT || rc == -ESTALE;
+	if (nameless && !any)
 		any = inodes_handle(r->fs->inodes, r->node);
 	*h = any;
-	return rc == -ENOENT && any ? 0 : rc;
+	return nameless && any ? 0 : rc;
 }
 
 /*

@@ -50,11 +50,7 @@ open_flags(struct fuse_file_info *fi, bool keep_pages)
 static void
 forget_name(struct request *r)
 {
-	_cleanup_free_ char *name = NULL;
-	uint64_t parent = table_parent(r->fs->table, r->node, &name);
-
-	if (parent && name)
-		table_unlink(r->fs->table, parent, name);
+	table_stale(r->fs->table, r->node);
 }
 
 /* Another open was faster than the news of a foreign change. */

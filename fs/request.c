@@ -582,7 +582,11 @@ request_path(struct request *r, uint64_t node, char **path)
 	char *p = table_path(r->fs->table, node);
 
 	if (!p)
-		return err_set(&r->err, -ENOENT, "the name is gone");
+		/* ESTALE makes the kernel look the name up again. */
+		return table_is_stale(r->fs->table, node) ?
+			       err_set(&r->err, -ESTALE,
+				       "the name means another file now") :
+			       err_set(&r->err, -ENOENT, "the name is gone");
 	*path = p;
 	return 0;
 }

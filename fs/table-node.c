@@ -185,6 +185,7 @@ node_new_locked(struct table *t, uint64_t parent, const char *name,
 	}
 	n = &t->nodes[slot];
 	n->gen++;
+	n->stale = 0;
 	n->ino = ino ? ino : table_id(slot, n->gen);
 	atomic_store_explicit(&n->nlookup, 1, memory_order_relaxed);
 	atomic_store_explicit(&n->place, place, memory_order_relaxed);
@@ -379,6 +380,16 @@ table_parent(struct table *t, uint64_t id, char **out)
 	return parent;
 }
 
+static void
+name_gone_locked(struct table *t, struct node *n)
+{
+	uint32_t place = n->place;
+
+	atomic_store_explicit(&n->place, 0, memory_order_release);
+	place_left_locked(t, slot_of(t, n), place);
+	node_reap_locked(t, slot_of(t, n));
+}
+
 void
 table_unlink(struct table *t, uint64_t parent, const char *name)
 {
@@ -386,14 +397,36 @@ table_unlink(struct table *t, uint64_t parent, const char *name)
 
 	pthread_rwlock_wrlock(&t->lock);
 	n = child_locked(t, parent, name);
-	if (n) {
-		uint32_t place = n->place;
+	if (n)
+		name_gone_locked(t, n);
+	pthread_rwlock_unlock(&t->lock);
+}
 
-		atomic_store_explicit(&n->place, 0, memory_order_release);
-		place_left_locked(t, slot_of(t, n), place);
-		node_reap_locked(t, slot_of(t, n));
+void
+table_stale(struct table *t, uint64_t id)
+{
+	struct node *n;
+
+	pthread_rwlock_wrlock(&t->lock);
+	n = node_locked(t, id);
+	if (n && n->place) {
+		n->stale = 1;
+		name_gone_locked(t, n);
 	}
 	pthread_rwlock_unlock(&t->lock);
+}
+
+bool
+table_is_stale(struct table *t, uint64_t id)
+{
+	const struct node *n;
+	bool stale;
+
+	pthread_rwlock_rdlock(&t->lock);
+	n = node_locked(t, id);
+	stale = n && n->stale;
+	pthread_rwlock_unlock(&t->lock);
+	return stale;
 }
 
 /* Both places at once, also for a worker that comes after a kill. */

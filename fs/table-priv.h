@@ -74,7 +74,7 @@ struct node {
 	_Atomic uint32_t used; /* stored last when made, first when dropped */
 	uint32_t gen;	       /* of the slot; ids are never used again */
 	_Atomic uint32_t place; /* granule of the name; 0 = none */
-	uint32_t pad;
+	_Atomic uint32_t stale; /* 1: the name means another file now */
 	_Atomic uint64_t nlookup;
 	uint64_t ino;
 };

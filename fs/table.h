@@ -48,6 +48,10 @@ uint64_t table_find_path(struct table *t, const char *path);
 uint64_t table_parent(struct table *t, uint64_t node, char **name);
 /* The name is gone; the node lives on while the kernel holds it. */
 void table_unlink(struct table *t, uint64_t parent, const char *name);
+/* The name means another file now, and gets a node of its own when it is looked
+ * up: this one is only what handles have. */
+void table_stale(struct table *t, uint64_t node);
+bool table_is_stale(struct table *t, uint64_t node);
 /* flags: RENAME_EXCHANGE swaps; else what had the new name loses it. */
 /* op: the record that gets TABLE_OP_NAMED in the same instant; 0: none. */
 void table_rename(struct table *t, uint64_t parent, const char *name,

@@ -63,6 +63,7 @@ shell_tests += \
 	tests/fs/hedge.sh \
 	tests/fs/https.sh \
 	tests/fs/nginx.sh \
+	tests/fs/open-replaced.sh \
 	tests/fs/no-stall.sh \
 	tests/fs/read-cold.sh \
 	tests/fs/read-long.sh \
