@@ -72,6 +72,9 @@ struct content {
 	bool reserved;	      /* base is our own, empty: nothing to protect yet */
 	bool truncated;	      /* opened with O_TRUNC: no byte of what is there */
 	bool racy;	      /* base can't be believed at the next open */
+	bool unkept;	      /* the disk refused bytes of fd: they are right as
+			       * long as they are in memory, and never clean */
+	bool gone;	      /* they are not all in memory */
 
 	struct be_attr attr; /* as stat shows it; size is the current one */
 	struct be_ver base;  /* what the clean bytes are of */
@@ -556,6 +559,11 @@ void uploads_init(struct cache *c);
 void uploads_restore(struct cache *c);
 void uploads_give_up(struct cache *c, struct cache_ctx *ctx);
 void uploads_free(struct cache *c);
+
+/* Can't the bytes of fd be told any more?  The disk could not take some, and
+ * memory has let them go: then they read as zeros, or as what was there before.
+ * content.lock; a system call that does not wait. */
+bool content_gone_locked(struct content *k);
 
 /* commit.c */
 int content_commit(struct content *k, struct cache_ctx *ctx);

@@ -542,6 +542,16 @@ transfer(struct content *k, struct cache_ctx *ctx, struct sending *s,
 	return ret;
 }
 
+static int
+check_gone_locked(struct content *k, struct cache_ctx *ctx)
+{
+	if (!content_gone_locked(k))
+		return 0;
+	return err_set(ctx->be.err, -EIO,
+		       "the cache disk could not be written to, and not all of"
+		       " these bytes are still in memory");
+}
+
 /* One attempt with the key held.  1: the condition did not hold, and the
  * content was rebased. */
 static int
@@ -569,7 +579,8 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 			       "removed here under the name it was opened by;"
 			       " its other names can't be told from here");
 	}
-	ret = k->fd < 0 ? content_stage_locked(k, ctx) : 0;
+	ret = k->fd < 0 ? content_stage_locked(k, ctx) :
+			  check_gone_locked(k, ctx);
 	if (ret == 0) {
 		take_locked(k, s);
 		s->commit.path = path;
@@ -596,6 +607,8 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 	FAULT_POINT("commit.answered");
 	pthread_mutex_lock(&k->lock);
 	early_drop_locked(k);
+	if (ret == 0)
+		ret = check_gone_locked(k, ctx); /* while it was read */
 	pthread_mutex_unlock(&k->lock);
 	if (ret == 0 && resumed) {
 		/* One of the two did it.  What was sent first may be less
@@ -725,6 +738,12 @@ content_commit(struct content *k, struct cache_ctx *ctx)
 	pthread_mutex_unlock(&k->lock);
 
 	early_unwatch(k);
+	/* Noted before anything is read: what is gone comes back as other
+	 * bytes. */
+	pthread_mutex_lock(&k->lock);
+	expose_refresh_locked(k);
+	content_gone_locked(k);
+	pthread_mutex_unlock(&k->lock);
 	ret = expose_scan(k);
 	if (ret == 0)
 		ret = send(k, &opener);

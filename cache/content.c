@@ -201,7 +201,7 @@ content_base(struct content *k)
 	struct be_ver v = { 0 };
 
 	pthread_mutex_lock(&k->lock);
-	if (!k->racy)
+	if (!k->racy && !k->unkept)
 		v = k->base;
 	pthread_mutex_unlock(&k->lock);
 	return v;
@@ -386,7 +386,7 @@ publishable_locked(struct content *k)
 {
 	return k->fd >= 0 && k->private_name && !content_unsent_locked(k) &&
 	       !k->exposed_rw &&
-	       !k->unlinked && !k->racy && be_ver_known(&k->base) &&
+	       !k->unlinked && !k->racy && !k->unkept && be_ver_known(&k->base) &&
 	       k->attr.size == k->base_size && k->clean_end == k->base_size &&
 	       rangeset_has(&k->present, 0, k->base_size);
 }

@@ -262,7 +262,7 @@ content_read(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 {
 	struct cache *c = k->c;
 	struct store_file *clean = NULL;
-	bool counted = false, local;
+	bool counted = false, local, gone;
 	int fd, ret;
 
 	for (;;) {
@@ -278,6 +278,7 @@ content_read(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 		fd = k->fd;
 		clean = fd < 0 && !k->clean_bad ? k->clean : NULL;
 		local = fd >= 0 && content_local_locked(k, off, len);
+		gone = local && content_gone_locked(k);
 		pthread_mutex_unlock(&k->lock);
 
 		if (!counted && (local || clean))
@@ -310,7 +311,7 @@ content_read(struct content *k, struct cache_ctx *ctx, uint64_t off, void *p,
 			return ret;
 	}
 	/* fd lives as long as the content does */
-	ret = read_all(fd, p, len, off, got);
+	ret = gone ? -EIO : read_all(fd, p, len, off, got);
 	if (ret < 0 && content_unreadable(k, off, len, ret))
 		return content_read_through(k, ctx, off, p, len, got);
 	if (ret == 0 && *got < len) {

@@ -278,7 +278,7 @@ still_same(struct content *k, const struct be_attr *a, const char *p,
 	bool same;
 
 	pthread_mutex_lock(&k->lock);
-	same = k->racy && be_ver_equal(&k->base, &a->ver);
+	same = k->racy && !k->unkept && be_ver_equal(&k->base, &a->ver);
 	for (size_t i = 0; same && i < k->present.n; i++) {
 		uint64_t off = k->present.v[i].off, len = k->present.v[i].len;
 
@@ -624,13 +624,14 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 	} else if (last && sole && k->exposed_rw && !k->unlinked &&
 		   expose_may_change_locked(k)) {
 		expose_watch_locked(k);
-	} else if (last && k->current && !k->unlinked && !k->racy) {
+	} else if (last && k->current && !k->unlinked && !k->racy &&
+		   !k->unkept) {
 		if (sole)
 			k->exposed = false;
 		publish = sole && content_publish_begin_locked(k);
 		if (!publish && k->fd >= 0 && !k->list)
 			idle_keep_locked(k, &drop);
-	} else if (sole && k->racy) {
+	} else if (sole && (k->racy || k->unkept)) {
 		content_detach_locked(k);
 	}
 	pthread_mutex_unlock(&k->lock);

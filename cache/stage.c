@@ -112,6 +112,17 @@ content_stage_locked(struct content *k, struct cache_ctx *ctx)
 	return 0;
 }
 
+bool
+content_gone_locked(struct content *k)
+{
+	if (k->fd < 0 || !k->private_name || k->gone)
+		return k->gone;
+	if (io_write_failed(k->fd))
+		k->unkept = true;
+	k->gone = k->unkept && io_in_memory(k->fd, 0, k->attr.size) != 1;
+	return k->gone;
+}
+
 /* Bytes [from, to) are zeros from now on, and the store may have others. */
 static void
 grow_locked(struct content *k, uint64_t from, uint64_t to)

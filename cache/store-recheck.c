@@ -9,15 +9,9 @@
 #include "cache/store-priv.h"
 
 #include <stdint.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "common/io.h"
 #include "common/xalloc.h"
-
-/* Linux 6.5; neither the libc nor its headers need to know it. */
-#ifndef SYS_cachestat
-#define SYS_cachestat 451
-#endif
 
 struct verified *
 store_good(struct store_file *f)
@@ -49,25 +43,12 @@ store_good(struct store_file *f)
 static bool
 in_memory(const struct store_file *f, uint64_t from, uint64_t to)
 {
-	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t start = from * STORE_BLOCK, end = to * STORE_BLOCK;
-	struct {
-		uint64_t off, len;
-	} range;
-	struct {
-		uint64_t cached, dirty, writeback, evicted, recently;
-	} now;
 
 	if (end > f->rec.size)
 		end = f->rec.size;
-	if (start >= end)
-		return true; /* (a length of 0 would mean: to the end) */
-	range.off = start;
-	range.len = end - start;
 	/* An older kernel does not tell; it does not read by itself either. */
-	if (syscall(SYS_cachestat, f->fd, &range, &now, 0) < 0)
-		return true;
-	return now.cached >= (range.len + page - 1) / page;
+	return start >= end || io_in_memory(f->fd, start, end - start) != 0;
 }
 
 uint64_t

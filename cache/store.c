@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/path.h"
 #include "common/xalloc.h"
@@ -480,6 +481,8 @@ store_verify(struct store_file *f)
 	good = store_good(f);
 	if (!good)
 		return spoil(f, -EBADMSG, "size");
+	if (io_write_failed(f->fd))
+		return spoil(f, -EIO, "write");
 	on_disk = store_first_on_disk(f);
 	look = on_disk < f->rec.nblocks;
 	for (uint64_t b = 0; b < f->rec.nblocks; b++) {

@@ -5,7 +5,15 @@
 #include "common/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Linux 6.5; neither the libc nor its headers need to know it. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+#define BEYOND_ALL_FILES (INT64_C(1) << 62)
 
 int
 io_write_all(int fd, const void *p, size_t n, uint64_t off)
@@ -24,4 +32,31 @@ io_write_all(int fd, const void *p, size_t n, uint64_t off)
 		n -= (size_t)k;
 	}
 	return 0;
+}
+
+bool
+io_write_failed(int fd)
+{
+	/* It waits for nothing there, and then tells of the whole file. */
+	return sync_file_range(fd, BEYOND_ALL_FILES, 1,
+			       SYNC_FILE_RANGE_WAIT_BEFORE) < 0 &&
+	       (errno == EIO || errno == ENOSPC);
+}
+
+int
+io_in_memory(int fd, uint64_t off, uint64_t len)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	const struct {
+		uint64_t off, len;
+	} range = { off, len };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently;
+	} now;
+
+	if (len == 0)
+		return 1; /* (the kernel would take it for: to the end) */
+	if (syscall(SYS_cachestat, fd, &range, &now, 0) < 0)
+		return -1;
+	return now.cached >= (len + page - 1) / page;
 }

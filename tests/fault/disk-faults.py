@@ -2,6 +2,7 @@
 """What programs see of a cache disk that fails: disk-faults.py DIR OTHER CACHE
 DISK KIND.  DIR is the mount, OTHER another node's, CACHE where the cache is, DISK
 where tests/bin/disk is.  KIND: one of the functions at the end."""
+import ctypes
 import errno
 import os
 import random
@@ -210,6 +211,38 @@ def unreadable():
         tell('fail none')
     read_all('readable')
     round_trip('x', 300000)
+
+
+def staging_files():
+    for d, _, names in os.walk(cache + '/v1/mounts'):
+        if d.endswith('/files'):
+            for n in names:
+                yield os.path.join(d, n)
+
+
+def lost():
+    """What is written does not get to the disk, and memory lets it go."""
+    data = rnd.randbytes(3000000)
+    fd = os.open(top + '/lost', os.O_RDWR | os.O_CREAT)
+    os.write(fd, data)
+    tell('fail write')
+    for path in staging_files():
+        with open(path, 'rb') as f:
+            ctypes.CDLL(None).sync_file_range(
+                f.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), 7)
+    with open('/proc/sys/vm/drop_caches', 'w') as f:
+        f.write('1')
+    tell('fail none')
+    e = error_of(lambda: os.close(fd))
+    assert e == 'EIO', e
+    # The kernel lets go of the file a moment after close().
+    while b'lost' not in subprocess.check_output(
+            ['sharedfs', 'recover', 'list', top]):
+        time.sleep(0.05)
+    subprocess.check_call(['sharedfs', 'recover', 'discard', top, '--all'])
+    if os.path.exists(top + '/lost'):
+        assert get(other, 'lost') == b'', 'other bytes were sent'
+        os.unlink(top + '/lost')
 
 
 def broken():

@@ -49,7 +49,7 @@ body()
 		mount_node "D-$store-$mode" "$SOURCE" "$D" \
 			"$OPTS,passthrough=$mode,cache_free=4M"
 		worker=$(status_field "$D" worker_pid) begun=$(date +%s)
-		for kind in base edited deleted full unreadable broken; do
+		for kind in base edited deleted full unreadable lost broken; do
 			fault $kind
 		done
 		said
