@@ -193,10 +193,14 @@ abi_want_passthrough(void *reply, size_t n)
 	memcpy(&out, (char *)reply + sizeof(h), sizeof(out));
 	if (out.minor < ABI_MINOR)
 		out.minor = ABI_MINOR;
-	out.flags |= ABI_INIT_EXT | ABI_HANDLE_KILLPRIV_V2;
-	out.flags2 |= ABI_PASSTHROUGH2 | ABI_HAS_RESEND2;
+	out.flags |= ABI_INIT_EXT;
+	out.flags2 |= ABI_HAS_RESEND2;
+#if !ABI_LIBFUSE_PASSTHROUGH
+	out.flags |= ABI_HANDLE_KILLPRIV_V2;
+	out.flags2 |= ABI_PASSTHROUGH2;
 	/* The cache may lie on a plain file system; a stack is refused. */
 	out.max_stack_depth = 1;
+#endif
 	memcpy((char *)reply + sizeof(h), &out, sizeof(out));
 }
 

@@ -3,6 +3,7 @@
 #ifndef FS_ABI_H
 #define FS_ABI_H
 
+#include <fuse_lowlevel.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,8 @@ bool abi_can_map_direct(const void *init, size_t n);
  * others of its directory waiting, and not even SIGKILL ends them.)
  */
 void abi_want_offered(void *reply, size_t n, const void *init, size_t init_len);
+/* libfuse has passthrough itself since 3.17: then the next two do what is left. */
+#define ABI_LIBFUSE_PASSTHROUGH (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
 /*
  * In the reply to INIT: asks for passthrough, for HANDLE_KILLPRIV_V2 (without
  * it every passthrough write asks for security.capability first) and for

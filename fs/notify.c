@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -55,8 +54,12 @@ static void
 forget_name(struct fs *fs, uint64_t parent, const char *name)
 {
 	size_t len = strlen(name);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 16)
+	int r = fuse_lowlevel_notify_expire_entry(fs->se, parent, name, len);
+#else
 	int r = fuse_lowlevel_notify_expire_entry(fs->se, parent, name, len,
 						  FUSE_LL_EXPIRE_ONLY);
+#endif
 
 	/* A kernel before 6.2 can only drop the name at once. */
 	if (r == -ENOSYS)

@@ -332,11 +332,22 @@ passthrough_restore(struct fs *fs)
 	table_handles(fs->table, restore, fs);
 }
 
+#if ABI_LIBFUSE_PASSTHROUGH
 void
-passthrough_reply_with(int32_t id)
+passthrough_reply_with(struct fuse_file_info *fi, int32_t id)
 {
+	fi->backing_id = id;
+	if (id)
+		fi->keep_cache = 0; /* not beside it: EIO */
+}
+#else
+void
+passthrough_reply_with(struct fuse_file_info *fi, int32_t id)
+{
+	(void)fi;
 	reply_id = id;
 }
+#endif
 
 ssize_t
 passthrough_writev(int fd, struct iovec *iov, int count)

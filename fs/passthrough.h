@@ -50,9 +50,9 @@ uint64_t passthrough_inode(struct fs *fs, uint64_t node);
 /* The handles of a worker ago, by their records; each is ended as others. */
 void passthrough_restore(struct fs *fs);
 
-/* The next reply that this thread sends is to OPEN or CREATE and carries id;
- * the session's writev hook asks for it. */
-void passthrough_reply_with(int32_t id);
+/* The next reply that this thread sends is to OPEN or CREATE, with fi, and
+ * carries id: in fi, or put there by the session's writev hook. */
+void passthrough_reply_with(struct fuse_file_info *fi, int32_t id);
 ssize_t passthrough_writev(int fd, struct iovec *iov, int count);
 
 #endif

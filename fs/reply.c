@@ -185,11 +185,12 @@ reply_open(struct request *r, const struct fuse_file_info *fi,
 	   int32_t backing)
 {
 	fuse_req_t req = request_take(r);
+	struct fuse_file_info out = *fi;
 
 	if (!req)
 		return false;
-	passthrough_reply_with(backing);
-	return fuse_reply_open(req, fi) == 0;
+	passthrough_reply_with(&out, backing);
+	return fuse_reply_open(req, &out) == 0;
 }
 
 bool
@@ -197,6 +198,7 @@ reply_create(struct request *r, uint64_t node, const struct be_attr *a,
 	     struct cache_life life, const struct fuse_file_info *fi,
 	     int32_t backing)
 {
+	struct fuse_file_info out = *fi;
 	struct fuse_entry_param e;
 	fuse_req_t req;
 
@@ -204,8 +206,8 @@ reply_create(struct request *r, uint64_t node, const struct be_attr *a,
 	req = request_take(r);
 	if (!req)
 		return false;
-	passthrough_reply_with(backing);
-	return fuse_reply_create(req, &e, fi) == 0;
+	passthrough_reply_with(&out, backing);
+	return fuse_reply_create(req, &e, &out) == 0;
 }
 
 void

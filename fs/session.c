@@ -253,7 +253,7 @@ io_read(int fd, void *buf, size_t len, void *userdata)
 	return n;
 }
 
-/* libfuse 3.14 does not know all that is asked for. */
+/* libfuse does not know all that is asked for (3.14: hardly any of it). */
 static ssize_t
 answer_init(struct session *s, int fd, struct iovec *iov, int count)
 {
@@ -362,6 +362,12 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
 	want(conn, FUSE_CAP_EXPORT_SUPPORT, false);
 	want(conn, FUSE_CAP_POSIX_ACL, false);
+#if ABI_LIBFUSE_PASSTHROUGH
+	want(conn, FUSE_CAP_PASSTHROUGH | FUSE_CAP_HANDLE_KILLPRIV_V2,
+	     passthrough_on(fs->passthrough));
+	/* The cache may lie on a plain file system; a stack is refused. */
+	conn->max_backing_stack_depth = 0;
+#endif
 	conn->max_write = WRITE_MAX;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
