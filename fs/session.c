@@ -83,34 +83,6 @@ session_request(bool *resent)
 /* --- what libfuse reads and writes through -------------------------------- */
 
 /*
- * A request that the kernel can't copy because this thread is being killed, and
- * would have to fault a page in, ends with EIO for the program.  So a buffer has
- * its pages before it is read into.
- */
-static void
-populate(void *buf, size_t len)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = (uintptr_t)buf & ~(page - 1);
-	uintptr_t to = ((uintptr_t)buf + len + page - 1) & ~(page - 1);
-
-	/* Linux 5.14; before that it is as it was. */
-	if (madvise((void *)from, to - from, MADV_POPULATE_WRITE) < 0)
-		log_debug("fuse", "populate a buffer: %m");
-}
-
-/* Once: the buffer is the thread's own for ever. */
-static void
-populate_own(void *buf, size_t len)
-{
-	static _Thread_local void *ready;
-
-	if (ready != buf)
-		populate(buf, len);
-	ready = buf;
-}
-
-/*
  * This kernel does not send requests again: they are read into the table, from
  * where a next worker has them.
  */
@@ -131,9 +103,7 @@ read_kept(struct session *s, int fd, void *buf, size_t len)
 					 "worker");
 		return read(fd, buf, len);
 	}
-	len = len < TABLE_REQ_ROOM ? len : TABLE_REQ_ROOM;
-	populate(p, len);
-	n = read(fd, p, len);
+	n = read(fd, p, len < TABLE_REQ_ROOM ? len : TABLE_REQ_ROOM);
 	e = errno;
 	if (n > 0)
 		memcpy(buf, p, n);
@@ -195,6 +165,27 @@ collect_left(struct session *s)
 	log_info("fuse", "%u requests are taken over", s->nleft);
 }
 
+/*
+ * A request that the kernel can't copy because this thread is being killed, and
+ * would have to fault a page in, ends with EIO for the program.  So the buffer,
+ * which is the thread's own for ever, has its pages before the first read.
+ */
+static void
+populate(void *buf, size_t len)
+{
+	static _Thread_local void *ready;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)buf & ~(page - 1);
+	uintptr_t to = ((uintptr_t)buf + len + page - 1) & ~(page - 1);
+
+	if (ready == buf)
+		return;
+	ready = buf;
+	/* Linux 5.14; before that it is as it was. */
+	if (madvise((void *)from, to - from, MADV_POPULATE_WRITE) < 0)
+		log_debug("fuse", "populate a buffer: %m");
+}
+
 /* session_leave() ends the wait with a signal, and nothing else. */
 static ssize_t
 read_request(struct session *s, int fd, void *buf, size_t len)
@@ -203,7 +194,7 @@ read_request(struct session *s, int fd, void *buf, size_t len)
 	ssize_t n;
 	int e;
 
-	populate_own(buf, len);
+	populate(buf, len);
 	sigemptyset(&set);
 	sigaddset(&set, LEAVE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);

@@ -29,6 +29,7 @@
 #define TABLE_OPS (UINT32_C(1) << 13)
 #define TABLE_REQS 256u
 #define TABLE_REQ_KEEP 4096u /* of each place stay in memory */
+#define TABLE_REQ_READY 16u  /* places that stay there as a whole */
 #define TABLE_INIT_MAX 1024u
 #define TABLE_DEPTH 4096u /* no path has more segments */
 
@@ -148,6 +149,7 @@ struct table {
 			       * answered in the moment it died */
 	uint64_t op_seq; /* the first of this worker */
 	pthread_mutex_t req_lock; /* taking and finding a place */
+	bool req_ready[TABLE_REQ_READY]; /* by place, its holder's: populated */
 	struct stack free_names[NAME_CLASSES]; /* by granules */
 	uint32_t names_top;		       /* first granule never used */
 };

@@ -29,6 +29,27 @@ data_of(const struct table *t, uint32_t slot)
 	return t->base + t->h->reqs_off + (size_t)slot * TABLE_REQ_ROOM;
 }
 
+/* A process that is being killed can't fault a page in, and a request that the
+ * kernel can't copy for that ends with EIO for the program.  So a place has its
+ * pages before it is read into. */
+static void
+populate(struct table *t, uint32_t slot)
+{
+	if (slot < TABLE_REQ_READY && t->req_ready[slot])
+		return;
+	madvise(data_of(t, slot), TABLE_REQ_ROOM, MADV_POPULATE_WRITE);
+	if (slot < TABLE_REQ_READY)
+		t->req_ready[slot] = true;
+}
+
+static void
+shrink(struct table *t, uint32_t slot)
+{
+	if (slot >= TABLE_REQ_READY)
+		madvise(data_of(t, slot) + TABLE_REQ_KEEP,
+			TABLE_REQ_ROOM - TABLE_REQ_KEEP, MADV_REMOVE);
+}
+
 uint32_t
 table_req_begin(struct table *t, void **p)
 {
@@ -48,14 +69,19 @@ table_req_begin(struct table *t, void **p)
 		slot = 0;
 	}
 	pthread_mutex_unlock(&t->req_lock);
+	if (slot)
+		populate(t, slot);
 	return slot;
 }
 
 void
 table_req_read(struct table *t, uint32_t slot, uint64_t unique)
 {
+	const struct fuse_in_header *h = (const void *)data_of(t, slot);
 	struct reqrec *r = &t->h->reqs[slot];
 
+	if (!unique || h->len <= TABLE_REQ_KEEP)
+		shrink(t, slot);
 	r->unique = unique;
 	atomic_store(&r->state, unique ? REQ_READ : REQ_FREE);
 }
@@ -100,12 +126,10 @@ table_req_answer(struct table *t, uint64_t unique, const struct iovec *iov,
 void
 table_req_drop(struct table *t, uint32_t slot)
 {
-	char *data = data_of(t, slot);
-	const struct fuse_in_header *h = (const void *)data;
+	const struct fuse_in_header *h = (const void *)data_of(t, slot);
 
 	if (h->len > TABLE_REQ_KEEP)
-		madvise(data + TABLE_REQ_KEEP, TABLE_REQ_ROOM - TABLE_REQ_KEEP,
-			MADV_REMOVE);
+		shrink(t, slot);
 	atomic_store(&t->h->reqs[slot].state, REQ_FREE);
 }
 

@@ -24,6 +24,7 @@ shell_tests += \
 	tests/fs/kill-kept.sh \
 	tests/fs/kill-notify.sh \
 	tests/fs/kill-points.sh \
+	tests/fs/kill-reading.sh \
 	tests/fs/kill-reader.sh \
 	tests/fs/kill-unlinked.sh \
 	tests/fs/kill-worker.sh \
