@@ -66,6 +66,7 @@ shell_tests += \
 	tests/fs/nginx.sh \
 	tests/fs/open-replaced.sh \
 	tests/fs/no-stall.sh \
+	tests/fs/map-slow.sh \
 	tests/fs/read-cold.sh \
 	tests/fs/read-long.sh \
 	tests/fs/requests.sh \

@@ -9,6 +9,7 @@
  *                        all that was flushed, and some of the rest
  *     fail read|write|all|none
  *                        from now on such calls are EIO
+ *     slow MS            from now on each write takes so long
  *
  * Real disks may keep any of the sectors that they were given since the last
  * flush; here each 4 KiB of them is kept or lost by chance.  One thread.
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -49,6 +51,7 @@ struct disk {
 	struct wr *first, **end; /* since */
 	size_t cached;
 	bool no_read, no_write;
+	unsigned slow_ms;
 };
 
 static struct disk *
@@ -142,6 +145,8 @@ command(struct disk *d, const char *words)
 
 	if (sscanf(words, "cut %u %4095s", &seed, arg) == 2)
 		return cut(d, seed, arg);
+	if (sscanf(words, "slow %u", &d->slow_ms) == 1)
+		return 0;
 	if (sscanf(words, "fail %15s", what) != 1)
 		return -EINVAL;
 	d->no_read = strcmp(what, "read") == 0 || strcmp(what, "all") == 0;
@@ -219,6 +224,11 @@ disk_write(const char *path, const char *p, size_t n, off_t off,
 	}
 	if (d->no_write)
 		return -EIO;
+	if (d->slow_ms)
+		nanosleep(&(struct timespec){ .tv_sec = d->slow_ms / 1000,
+					      .tv_nsec = d->slow_ms % 1000 *
+							 1000000L },
+			  NULL);
 	r = io_write_all(d->now, p, n, (uint64_t)off);
 	if (r < 0)
 		return r;
