@@ -28,6 +28,7 @@ struct handles {
 	pthread_cond_t cond;   /* live fell to 0 */
 	struct handle *by_fh;  /* those that the kernel holds */
 	unsigned live;	       /* and those still being closed */
+	atomic_uint unmade;    /* files of a worker ago that nobody used yet */
 };
 
 struct handles *
@@ -262,6 +263,15 @@ file_again(struct request *r, const struct table_handle *rec, struct cfile **cf)
 	return 0;
 }
 
+static void
+made(struct handles *hs)
+{
+	unsigned n = atomic_load(&hs->unmade);
+
+	while (n && !atomic_compare_exchange_weak(&hs->unmade, &n, n - 1))
+		;
+}
+
 /* A worker ago the kernel got this number. */
 static int
 handle_again(struct request *r, uint64_t fh)
@@ -287,6 +297,8 @@ handle_again(struct request *r, uint64_t fh)
 	h->counted = cf != NULL; /* passthrough_restore() */
 	if (!handle_publish(fs->handles, h))
 		handle_put(h);
+	else if (cf)
+		made(fs->handles);
 	return 0;
 }
 
@@ -304,33 +316,55 @@ restore_one(void *arg, uint64_t fh, const struct table_handle *rec)
 	err_release(&r.err);
 }
 
+static bool
+is_unmade(struct handles *hs, uint64_t fh, const struct table_handle *rec)
+{
+	bool here;
+
+	if (rec->kind != TABLE_FILE)
+		return false;
+	pthread_mutex_lock(&hs->lock);
+	here = handle_find_locked(hs, fh) != NULL;
+	pthread_mutex_unlock(&hs->lock);
+	return !here;
+}
+
 struct again {
 	struct request *r;
 	uint64_t node;
+	int ret;
 };
 
 static void
 again_one(void *arg, uint64_t fh, const struct table_handle *rec)
 {
 	struct again *a = arg;
-	struct handles *hs = a->r->fs->handles;
-	bool here;
 
-	if (rec->kind != TABLE_FILE || rec->node != a->node)
+	if (rec->node != a->node || !is_unmade(a->r->fs->handles, fh, rec))
 		return;
-	pthread_mutex_lock(&hs->lock);
-	here = handle_find_locked(hs, fh) != NULL;
-	pthread_mutex_unlock(&hs->lock);
-	if (!here)
+	if (a->r->ctx.try_only)
+		a->ret = -EAGAIN;
+	else
 		handle_again(a->r, fh);
 }
 
-void
+int
 handles_restore_node(struct request *r, uint64_t node)
 {
-	struct again a = { r, node };
+	struct again a = { .r = r, .node = node };
 
-	table_handles(r->fs->table, again_one, &a);
+	if (node && atomic_load(&r->fs->handles->unmade))
+		table_handles(r->fs->table, again_one, &a);
+	return a.ret;
+}
+
+static void
+count_unmade(void *arg, uint64_t fh, const struct table_handle *rec)
+{
+	struct handles *hs = arg;
+
+	if (is_unmade(hs, fh, rec))
+		atomic_fetch_add(&hs->unmade, 1);
 }
 
 /* Bytes that were to be appended: are they there?  Told before anybody else
@@ -360,6 +394,7 @@ void
 handles_restore(struct handles *hs)
 {
 	table_handles(hs->fs->table, restore_one, hs);
+	table_handles(hs->fs->table, count_unmade, hs);
 	table_ops(hs->fs->table, settle_append, hs);
 }
 
@@ -411,10 +446,12 @@ handle_close(struct fs *fs, uint64_t fh)
 	if (h)
 		HASH_DEL(hs->by_fh, h);
 	pthread_mutex_unlock(&hs->lock);
-	if (h)
+	if (h) {
 		handle_retire(h);
-	else if (known && rec.kind == TABLE_FILE)
+	} else if (known && rec.kind == TABLE_FILE) {
 		passthrough_end(fs, rec.node); /* never made again here */
+		made(hs);
+	}
 }
 
 void

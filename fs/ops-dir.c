@@ -52,8 +52,8 @@ fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int
 op_releasedir(struct request *r)
 {
-	reply_ok(r);
 	handle_close(r->fs, r->fi.fh);
+	reply_ok(r);
 	return 0;
 }
 

@@ -264,12 +264,13 @@ fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	request_run(&r);
 }
 
-/* Nobody waits for it; the work is the handle's last reference's. */
+/* Nobody waits for it; the work is the handle's last reference's.  Answered when
+ * it is out of the table: the kernel tells no next worker what was answered. */
 static int
 op_release(struct request *r)
 {
-	reply_ok(r);
 	handle_close(r->fs, r->fi.fh);
+	reply_ok(r);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "common/xalloc.h"
 #include "fs/fs.h"
 #include "fs/gate.h"
+#include "fs/handle.h"
 #include "fs/inode.h"
 #include "fs/reply.h"
 #include "fs/request.h"
@@ -281,7 +282,9 @@ op_unlink(struct request *r)
 	_cleanup_pass_ struct pass at = PASS_INIT;
 	int rc;
 
-	rc = pass_child(r, r->node, r->name, &at);
+	rc = handles_restore_node(r, table_find(r->fs->table, r->node, r->name));
+	if (rc == 0)
+		rc = pass_child(r, r->node, r->name, &at);
 	if (rc < 0)
 		return rc;
 	if (r->type == REQUEST_rmdir)
@@ -328,6 +331,7 @@ op_rename(struct request *r)
 		return -EINVAL;
 	if (r->ctx.try_only)
 		return -EAGAIN;
+	handles_restore_node(r, table_find(r->fs->table, r->node2, r->name2));
 	rc = pass_rename(r, &at);
 	if (rc < 0)
 		return rc;
