@@ -147,7 +147,27 @@ handle_find_locked(struct handles *hs, uint64_t fh)
 	return h;
 }
 
-/* The handle is ready for use.  false: another thread was faster. */
+/* Takes it out of reach; drops the open's reference. */
+static void
+handle_retire(struct handle *h)
+{
+	if (h->cf)
+		inodes_del(h->fs->inodes, h);
+	if (h->counted)
+		passthrough_end(h->fs, h->node);
+	handle_put(h);
+}
+
+static void
+handle_enter_locked(struct handles *hs, struct handle *h)
+{
+	HASH_ADD(hh, hs->by_fh, fh, sizeof(h->fh), h);
+	if (h->cf)
+		inodes_add(h->fs->inodes, h);
+}
+
+/* A handle of a worker ago is ready for use.  false: another thread was
+ * faster. */
 static bool
 handle_publish(struct handles *hs, struct handle *h)
 {
@@ -156,11 +176,28 @@ handle_publish(struct handles *hs, struct handle *h)
 	pthread_mutex_lock(&hs->lock);
 	mine = !handle_find_locked(hs, h->fh);
 	if (mine)
-		HASH_ADD(hh, hs->by_fh, fh, sizeof(h->fh), h);
+		handle_enter_locked(hs, h);
 	pthread_mutex_unlock(&hs->lock);
-	if (mine && h->cf)
-		inodes_add(h->fs->inodes, h);
 	return mine;
+}
+
+/* So is a new one.  Its record was in the table before: another thread may have
+ * taken it for one of a worker ago, and opened it once more. */
+static void
+handle_publish_new(struct handles *hs, struct handle *h)
+{
+	struct handle *again;
+
+	pthread_mutex_lock(&hs->lock);
+	again = handle_find_locked(hs, h->fh);
+	if (again)
+		HASH_DEL(hs->by_fh, again);
+	handle_enter_locked(hs, h);
+	pthread_mutex_unlock(&hs->lock);
+	if (!again)
+		return;
+	again->counted = false; /* that is h's */
+	handle_retire(again);
 }
 
 int
@@ -202,7 +239,7 @@ handle_new(struct request *r, uint64_t node, int flags, struct cfile **cf,
 		return err_set(&r->err, -ENFILE, "too many open files");
 	}
 	*fh = h->fh;
-	handle_publish(fs->handles, h);
+	handle_publish_new(fs->handles, h);
 	FAULT_POINT("open.numbered");
 	/* A worker ago it got one that the kernel never heard of. */
 	while (r->once.resent &&
@@ -419,17 +456,6 @@ handle_get(struct request *r, uint64_t fh, struct handle **out)
 	}
 	*out = h;
 	return 0;
-}
-
-/* Takes it out of reach; drops the open's reference. */
-static void
-handle_retire(struct handle *h)
-{
-	if (h->cf)
-		inodes_del(h->fs->inodes, h);
-	if (h->counted)
-		passthrough_end(h->fs, h->node);
-	handle_put(h);
 }
 
 void
