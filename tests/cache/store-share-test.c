@@ -303,9 +303,10 @@ test_free_bound(void **state)
 	assert_true(put(b->s, "a", "x", 1));
 	assert_int_equal(statvfs(b->dir, &sv), 0);
 	avail = (uint64_t)sv.f_bavail * sv.f_frsize;
-	reopen(b, 0, avail + (UINT64_C(1) << 30));
-	assert_false(put(b->s, "b", "x", 1));
 	set_age(b, "a", 5000);
+	reopen(b, 0, avail + (UINT64_C(1) << 30));
+	/* (This wakes the thread that makes room.) */
+	assert_false(put(b->s, "b", "x", 1));
 	store_reclaim(b->s);
 	assert_false(has(b->s, "a"));
 	if (avail > (uint64_t)sv.f_blocks * sv.f_frsize / 10) {
