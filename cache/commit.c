@@ -20,6 +20,8 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 
+#define COMPARE_STEP (64u << 10)
+
 void
 content_journal_locked(struct content *k, enum journal_state state,
 		       const struct be_commit *commit, int error,
@@ -416,6 +418,37 @@ recreate(struct content *k, struct cache_ctx *ctx)
 	return 0;
 }
 
+/* Is what the store has behind our base the beginning of what we append?
+ * Nobody else commits k. */
+static int
+append_has_begun(struct content *k, struct cache_ctx *ctx, const char *path,
+		 const struct be_attr *now)
+{
+	uint64_t off = k->append_at;
+	_cleanup_free_ char *ours = xmalloc(COMPARE_STEP);
+	_cleanup_free_ char *theirs = xmalloc(COMPARE_STEP);
+
+	if (now->size <= off || now->size > k->attr.size)
+		return 0;
+	while (off < now->size) {
+		uint64_t left = now->size - off, there;
+		size_t n = left < COMPARE_STEP ? left : COMPARE_STEP, here;
+		struct be_sink_mem mem = { theirs, off, n };
+		struct be_sink sink = be_sink_to_mem(&mem);
+		int ret = be_read(k->c->be, &ctx->be, path, &now->ver, off, n,
+				  &sink, &there);
+
+		if (ret == 0)
+			ret = read_all(k->fd, ours, n, off, &here);
+		if (ret < 0)
+			return ret;
+		if (here < n || there < n || memcmp(ours, theirs, n) != 0)
+			return 0;
+		off += n;
+	}
+	return 1;
+}
+
 /*
  * The first call may have written some of it in place, and so have made the
  * version that the second one finds (P9.5).  What is there is our base now.
@@ -424,10 +457,23 @@ static int
 go_on_in_place(struct content *k, struct cache_ctx *ctx, const char *path)
 {
 	struct be_attr now;
+	bool appends;
 	int ret = be_getattr(k->c->be, &ctx->be, path, BE_HINT_FILE, &now);
 
 	if (ret < 0 || !S_ISREG(now.mode))
 		return ret < 0 ? ret : -ESTALE;
+	pthread_mutex_lock(&k->lock);
+	appends = k->append_only && !k->truncated;
+	pthread_mutex_unlock(&k->lock);
+	ret = appends ? append_has_begun(k, ctx, path, &now) : 0;
+	if (ret < 0)
+		return ret;
+	if (ret > 0) {
+		/* It stays where it is, and is not written behind itself. */
+		pthread_mutex_lock(&k->lock);
+		k->append_only = false;
+		pthread_mutex_unlock(&k->lock);
+	}
 	log_info("cache", "\"%s\": a write in place is gone on with", path);
 	return rebase(k, &now);
 }

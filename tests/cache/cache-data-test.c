@@ -498,6 +498,41 @@ restart(struct shelf *s, uint64_t size_max)
 	cache_takeover(s->n.c, NULL, NULL);
 }
 
+/* A write in place that failed had begun an append: it is gone on with, and not
+ * made once more behind that.  What another node appended stays. */
+static void
+test_append_begun(void **state)
+{
+	static const struct {
+		const char *there, *want;
+	} v[] = {
+		{ "01234", "base0123456789" },
+		{ "0123456789", "base0123456789" },
+		{ "012xy", "base012xy0123456789" },
+		{ "0123456789more", "base0123456789more0123456789" },
+	};
+
+	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
+		struct cfile *f, *g;
+		struct shelf s;
+
+		shelf_start(&s, true, 0);
+		node_put(&s.writer, "f", "base");
+		f = node_open(&s.n, "f", O_WRONLY | O_APPEND);
+		node_append(&s.n, f, "0123456789");
+		gate_fail(s.g, GATE_COMMIT, 1, -EIO, false);
+		assert_int_equal(cache_fsync(f, &s.n.ctx), -EIO);
+		err_release(&s.n.err);
+		g = node_open(&s.writer, "f", O_WRONLY | O_APPEND);
+		node_append(&s.writer, g, v[i].there);
+		assert_int_equal(node_close(&s.writer, g), 0);
+		assert_int_equal(cache_fsync(f, &s.n.ctx), 0);
+		assert_int_equal(node_close(&s.n, f), 0);
+		node_is(&s.writer, "f", v[i].want);
+		shelf_stop(&s);
+	}
+}
+
 /* "restart of the daemon finds its cache again" */
 static void
 test_restart(void **state)
@@ -1054,6 +1089,7 @@ main(void)
 		cmocka_unit_test(random_in_place),
 		cmocka_unit_test(random_faults_whole),
 		cmocka_unit_test(random_faults_in_place),
+		cmocka_unit_test(test_append_begun),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_deleted),
