@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cache/store-record.h"
@@ -130,33 +129,6 @@ mark_changed_locked(struct content *k, uint64_t size)
 		k->attr_dirty |= BE_SET_MTIME_SOFT;
 }
 
-/* cachestat(2), Linux 6.5; its structures have other names here, so that headers
- * which know it do not mind. */
-struct page_range {
-	uint64_t off, len;
-};
-struct page_counts {
-	uint64_t cache, dirty, writeback, evicted, recently_evicted;
-};
-#define CACHESTAT_CALL 451 /* on every machine */
-
-/* The next store through a mapping will fault.  A page that is being written out
- * and was changed again meanwhile is passed over, and stays as it is: then that
- * is waited for. */
-static void
-protect_pages(int fd)
-{
-	struct page_range all = { 0 };
-	struct page_counts now;
-
-	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-	if (syscall(CACHESTAT_CALL, fd, &all, &now, 0) < 0 || now.dirty)
-		sync_file_range(fd, 0, 0,
-				SYNC_FILE_RANGE_WAIT_BEFORE |
-					SYNC_FILE_RANGE_WRITE |
-					SYNC_FILE_RANGE_WAIT_AFTER);
-}
-
 int
 expose_scan(struct content *k)
 {
@@ -178,8 +150,11 @@ expose_scan(struct content *k)
 	/* fd lives as long as the content, and changes only with no handle. */
 	if (fstat(k->fd, &st) < 0)
 		return -errno;
-	if (mappable)
-		protect_pages(k->fd);
+	if (mappable && io_protect_pages(k->fd) < 0) {
+		pthread_mutex_lock(&k->lock);
+		k->unkept = true;
+		pthread_mutex_unlock(&k->lock);
+	}
 	/* What is new leaves while the rest is looked at. */
 	pthread_mutex_lock(&k->lock);
 	early_rest_locked(k, st.st_size);

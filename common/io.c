@@ -43,20 +43,47 @@ io_write_failed(int fd)
 	       (errno == EIO || errno == ENOSPC);
 }
 
+/* cachestat(2) */
+struct pages {
+	uint64_t cached, dirty, writeback, evicted, recently;
+};
+
+/* len 0: to the end. */
+static int
+pages_of(int fd, uint64_t off, uint64_t len, struct pages *now)
+{
+	const struct {
+		uint64_t off, len;
+	} range = { off, len };
+
+	return syscall(SYS_cachestat, fd, &range, now, 0) < 0 ? -errno : 0;
+}
+
 int
 io_in_memory(int fd, uint64_t off, uint64_t len)
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	const struct {
-		uint64_t off, len;
-	} range = { off, len };
-	struct {
-		uint64_t cached, dirty, writeback, evicted, recently;
-	} now;
+	struct pages now;
 
 	if (len == 0)
-		return 1; /* (the kernel would take it for: to the end) */
-	if (syscall(SYS_cachestat, fd, &range, &now, 0) < 0)
+		return 1;
+	if (pages_of(fd, off, len, &now) < 0)
 		return -1;
 	return now.cached >= (len + page - 1) / page;
+}
+
+int
+io_protect_pages(int fd)
+{
+	struct pages now;
+
+	if (sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0)
+		return -errno;
+	if (pages_of(fd, 0, 0, &now) == 0 && !now.dirty)
+		return 0;
+	if (sync_file_range(fd, 0, 0,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+		return -errno;
+	return 0;
 }

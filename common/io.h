@@ -21,4 +21,12 @@ bool io_write_failed(int fd);
  * not.  -1: the kernel (before 6.5) does not tell. */
 int io_in_memory(int fd, uint64_t off, uint64_t len);
 
+/*
+ * Begins to write out all that is dirty, so that the next store through a mapping
+ * faults, and moves ctime.  A page that is being written out and was changed
+ * again meanwhile is passed over, and stays as it is: then that is waited for.
+ * -errno: as io_write_failed(), which tells of it no more.
+ */
+int io_protect_pages(int fd);
+
 #endif
