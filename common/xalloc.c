@@ -53,7 +53,7 @@ xmemdup(const void *p, size_t n)
 {
 	void *q = xmalloc(n);
 
-	return memcpy(q, p, n);
+	return n ? memcpy(q, p, n) : q; /* of nothing p may be NULL */
 }
 
 char *
