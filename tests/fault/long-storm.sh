@@ -14,9 +14,7 @@
 . "$srcdir/tests/fault/truth.sh"
 need_mount
 need_program python3 git sqlite3 fio rclone
-case $(uname -r) in
-[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
-esac
+need_resend
 seed=${SEED:-1} modes=${STORM_MODES:-auto off} uploaders=100
 if quick; then
 	: "${STORM_SECONDS:=16}"

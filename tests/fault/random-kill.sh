@@ -7,9 +7,7 @@
 #   SEED=N CALLS=N tests/fault/random-kill.sh    other calls, or more
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
-case $(uname -r) in
-[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
-esac
+need_resend
 calls=${CALLS:-300}
 ! quick || calls=${CALLS:-100}
 

@@ -5,9 +5,7 @@
 # the worker: the next worker does not wait for the end of the old one.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
-case $(uname -r) in
-[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
-esac
+need_resend
 
 # The state of that thread; D: it waits in the kernel.
 teller()

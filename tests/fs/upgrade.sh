@@ -6,9 +6,7 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-case $(uname -r) in
-[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
-esac
+need_resend
 new_store file
 D=$work/mnt
 install="$work/bin/sharedfs"

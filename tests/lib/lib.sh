@@ -54,6 +54,14 @@ need_program()
 	done
 }
 
+# need_resend: the test needs a kernel that sends requests again (6.9).
+need_resend()
+{
+	case $(uname -r) in
+	[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
+	esac
+}
+
 # /dev/fuse and a private mount namespace, in which nothing that a test
 # mounts can be seen or left behind.
 need_mount()
