@@ -90,6 +90,17 @@ abi_unique(const void *request, size_t n, bool *resent)
 	return h.unique & ~ABI_UNIQUE_RESENT;
 }
 
+/* false: the kernel is too old to say what is asked for here. */
+static bool
+read_init(const void *init, size_t n, struct abi_init_in *in)
+{
+	if (n < sizeof(struct fuse_in_header) + sizeof(*in))
+		return false;
+	memcpy(in, (const char *)init + sizeof(struct fuse_in_header),
+	       sizeof(*in));
+	return (in->flags & ABI_INIT_EXT) != 0;
+}
+
 bool
 abi_can_resend(const void *init, size_t n)
 {
@@ -100,11 +111,7 @@ abi_can_resend(const void *init, size_t n)
 	if (getenv("SHAREDFS_NO_RESEND"))
 		return false;
 #endif
-	if (n < sizeof(struct fuse_in_header) + sizeof(in))
-		return false;
-	memcpy(&in, (const char *)init + sizeof(struct fuse_in_header),
-	       sizeof(in));
-	return (in.flags & ABI_INIT_EXT) && (in.flags2 & ABI_HAS_RESEND2);
+	return read_init(init, n, &in) && (in.flags2 & ABI_HAS_RESEND2);
 }
 
 bool
@@ -138,11 +145,7 @@ abi_can_passthrough(const void *init, size_t n)
 {
 	struct abi_init_in in;
 
-	if (n < sizeof(struct fuse_in_header) + sizeof(in))
-		return false;
-	memcpy(&in, (const char *)init + sizeof(struct fuse_in_header),
-	       sizeof(in));
-	return (in.flags & ABI_INIT_EXT) && (in.flags2 & ABI_PASSTHROUGH2) &&
+	return read_init(init, n, &in) && (in.flags2 & ABI_PASSTHROUGH2) &&
 	       (in.flags & ABI_HANDLE_KILLPRIV_V2);
 }
 
@@ -151,11 +154,7 @@ abi_can_map_direct(const void *init, size_t n)
 {
 	struct abi_init_in in;
 
-	if (n < sizeof(struct fuse_in_header) + sizeof(in))
-		return false;
-	memcpy(&in, (const char *)init + sizeof(struct fuse_in_header),
-	       sizeof(in));
-	return (in.flags & ABI_INIT_EXT) && (in.flags2 & ABI_DIRECT_MMAP2);
+	return read_init(init, n, &in) && (in.flags2 & ABI_DIRECT_MMAP2);
 }
 
 void
