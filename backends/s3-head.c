@@ -273,10 +273,28 @@ s3_stat_release(struct s3_stat *st)
 	memset(st, 0, sizeof(*st));
 }
 
+int
+s3_beside_req(struct s3 *s, struct be_ctx *ctx, const char *path,
+	      struct s3_beside *b)
+{
+	s3_req_init(&b->q, S3_LIST, "GET", NULL);
+	b->prefix = s3_key_below(s->prefix, path);
+	s3_list_req(&b->q, b->prefix, false, BELOW_MAX, NULL);
+	return s3_key_marker(ctx, s->prefix, path, &b->marker);
+}
+
+void
+s3_beside_release(struct s3_beside *b)
+{
+	s3_req_release(&b->q);
+	free(b->prefix);
+	free(b->marker);
+}
+
 /* The requests that tell about one path: the object, the marker, a child. */
 struct question {
-	struct s3_req file, below;
-	char *marker, *prefix;
+	struct s3_req file;
+	struct s3_beside beside;
 	bool ask_file, ask_below;
 };
 
@@ -290,11 +308,9 @@ question_init(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 	memset(qn, 0, sizeof(*qn));
 	/* Released even if they were never asked. */
 	s3_req_init(&qn->file, S3_HEAD, "HEAD", NULL);
-	s3_req_init(&qn->below, S3_LIST, "GET", NULL);
-	ret = s3_key_marker(ctx, s->prefix, path, &qn->marker);
+	ret = s3_beside_req(s, ctx, path, &qn->beside);
 	if (ret < 0)
 		return ret;
-	qn->prefix = s3_key_below(s->prefix, path);
 	qn->ask_file = *path;
 	qn->ask_below = true;
 	if (qn->ask_file) {
@@ -303,7 +319,6 @@ question_init(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 			return ret;
 		qn->file.key = key;
 	}
-	s3_list_req(&qn->below, qn->prefix, false, BELOW_MAX, NULL);
 	return 0;
 }
 
@@ -311,9 +326,7 @@ static void
 question_release(struct question *qn)
 {
 	s3_req_release(&qn->file);
-	s3_req_release(&qn->below);
-	free(qn->marker);
-	free(qn->prefix);
+	s3_beside_release(&qn->beside);
 }
 #define _cleanup_question_ __attribute__((cleanup(question_release)))
 
@@ -359,30 +372,12 @@ below_answer(struct s3 *s, struct be_ctx *ctx, struct s3_req *q,
 }
 
 int
-s3_beside_req(struct s3 *s, struct be_ctx *ctx, const char *path,
-	      struct s3_beside *b)
-{
-	s3_req_init(&b->q, S3_LIST, "GET", NULL);
-	b->prefix = s3_key_below(s->prefix, path);
-	s3_list_req(&b->q, b->prefix, false, BELOW_MAX, NULL);
-	return s3_key_marker(ctx, s->prefix, path, &b->marker);
-}
-
-int
 s3_beside_answer(struct s3 *s, struct be_ctx *ctx, struct s3_beside *b)
 {
 	struct below below = { .marker = b->marker };
 	int ret = below_answer(s, ctx, &b->q, b->prefix, &below);
 
 	return ret < 0 ? ret : below.marker_seen || below.child_seen;
-}
-
-void
-s3_beside_release(struct s3_beside *b)
-{
-	s3_req_release(&b->q);
-	free(b->prefix);
-	free(b->marker);
 }
 
 /*
@@ -393,7 +388,7 @@ static int
 question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 		const char *path, struct s3_stat *out)
 {
-	struct below b = { .marker = qn->marker };
+	struct below b = { .marker = qn->beside.marker };
 	_cleanup_head_ struct s3_head *file = NULL, *marker = NULL;
 	int ret;
 
@@ -404,12 +399,12 @@ question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 			return ret;
 	}
 	if (qn->ask_below) {
-		ret = below_answer(s, ctx, &qn->below, qn->prefix, &b);
+		ret = below_answer(s, ctx, &qn->beside.q, qn->beside.prefix, &b);
 		if (ret < 0)
 			return ret;
 	}
 	if (b.marker_seen) {
-		ret = s3_look(s, ctx, qn->marker, &marker);
+		ret = s3_look(s, ctx, qn->beside.marker, &marker);
 		if (ret < 0)
 			return ret;
 	}
@@ -419,7 +414,7 @@ question_answer(struct s3 *s, struct be_ctx *ctx, struct question *qn,
 		if (file)
 			s3_heads_drop(s, qn->file.key);
 		out->what = S3_DIR;
-		out->key = steal_ptr(&qn->marker);
+		out->key = steal_ptr(&qn->beside.marker);
 		out->head = steal_ptr(&marker);
 		out->children = b.child_seen;
 		return 0;
@@ -464,7 +459,7 @@ alike_fn(void *arg, const struct s3_xml_entry *e)
 static int
 ask_alike(struct s3 *s, struct be_ctx *ctx, const struct question *qn)
 {
-	struct alike l = { .file = qn->file.key, .marker = qn->marker };
+	struct alike l = { .file = qn->file.key, .marker = qn->beside.marker };
 	_cleanup_req_ struct s3_req q = { 0 };
 	struct s3_xml_list page = { 0 };
 	struct s3_req *v = &q;
@@ -503,12 +498,12 @@ s3_stat(struct s3 *s, struct be_ctx *ctx, const char *path, enum be_hint hint,
 	/* What is expected is asked for alone, the rest only if it is not
 	 * there.  The root exists in any case. */
 	if (!*path || hint == BE_HINT_DIR) {
-		ret = s3_look(s, ctx, qn.marker, &out->head);
+		ret = s3_look(s, ctx, qn.beside.marker, &out->head);
 		if (ret < 0)
 			return ret;
 		if (out->head || !*path) {
 			out->what = S3_DIR;
-			out->key = steal_ptr(&qn.marker);
+			out->key = steal_ptr(&qn.beside.marker);
 			return 0;
 		}
 	} else if (hint == BE_HINT_FILE) {
@@ -535,7 +530,7 @@ s3_stat(struct s3 *s, struct be_ctx *ctx, const char *path, enum be_hint hint,
 	}
 	if (qn.ask_file)
 		v[n++] = &qn.file;
-	v[n++] = &qn.below;
+	v[n++] = &qn.beside.q;
 	ret = s3_run(s, ctx, v, n);
 	return ret < 0 ? ret : question_answer(s, ctx, &qn, path, out);
 }
@@ -553,7 +548,7 @@ question_shorten(struct s3 *s, struct question *qn)
 static int
 question_rest(struct s3 *s, struct be_ctx *ctx, struct question *qn)
 {
-	struct s3_req *v = &qn->below;
+	struct s3_req *v = &qn->beside.q;
 
 	if (qn->ask_below || qn->file.e.code != -ENOENT)
 		return 0;
@@ -606,11 +601,11 @@ s3_stat2(struct s3 *s, struct be_ctx *ctx, const char *a, struct s3_stat *sa,
 	if (qa.ask_file)
 		v[n++] = &qa.file;
 	if (qa.ask_below)
-		v[n++] = &qa.below;
+		v[n++] = &qa.beside.q;
 	if (qb.ask_file)
 		v[n++] = &qb.file;
 	if (qb.ask_below)
-		v[n++] = &qb.below;
+		v[n++] = &qb.beside.q;
 	ret = s3_run(s, ctx, v, n);
 	if (ret == 0)
 		ret = question_rest(s, ctx, &qa);
@@ -638,7 +633,7 @@ s3_stat_file(struct s3 *s, struct be_ctx *ctx, const char *path,
 	question_shorten(s, &qn);
 	v[n++] = &qn.file;
 	if (qn.ask_below)
-		v[n++] = &qn.below;
+		v[n++] = &qn.beside.q;
 	ret = s3_run(s, ctx, v, n);
 	if (ret == 0)
 		ret = question_rest(s, ctx, &qn);
