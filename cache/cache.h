@@ -297,6 +297,11 @@ void cache_stats_get(struct cache *c, struct cache_stats *out);
 void cache_pending(struct cache *c,
 		   void (*fn)(void *arg, const char *path, uint64_t bytes),
 		   void *arg);
+/* Files that this daemon has given up, by name (as in kept.h) and path, also those
+ * whose record a failing disk did not take.  FN must not call the cache. */
+void cache_given_up(struct cache *c,
+		    void (*fn)(void *arg, const char *name, const char *path),
+		    void *arg);
 /* Drops the bytes of a file that was given up, by its name in kept.h, for good.
  * -ENOENT; -EBUSY: it is not given up. */
 int cache_discard(struct cache *c, const char *name);

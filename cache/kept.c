@@ -28,6 +28,7 @@ struct instance {
 	const char *cache_dir, *name;
 	int journal, files, lock; /* -1: not there */
 	bool live;
+	const json_t *given_up;
 };
 
 static void
@@ -55,7 +56,7 @@ instance_open(int mounts, const char *cache_dir, const char *name,
 {
 	_cleanup_close_ int fd = open_dir(mounts, name);
 
-	*i = (struct instance){ cache_dir, name, -1, -1, -1, false };
+	*i = (struct instance){ cache_dir, name, -1, -1, -1, false, NULL };
 	if (fd < 0)
 		return err_set(err, -errno, "%s: mount %s: %s", cache_dir, name,
 			       strerror(errno));
@@ -98,11 +99,12 @@ add_change(void *arg, const struct journal_change *ch)
 	journal_replay(ch, r->base_size, &r->dirty, &r->size);
 }
 
-/* May the daemon that has it still send it by itself? */
-static bool
-in_use(const struct instance *i, const struct journal_rec *rec)
+/* Its path, if the daemon that is there says that it will not send it. */
+static const char *
+given_up(const struct instance *i, const char *name)
 {
-	return i->live && (!rec || rec->state != JOURNAL_FAILED);
+	return i->live ? json_string_value(json_object_get(i->given_up, name)) :
+			 NULL;
 }
 
 static void
@@ -111,7 +113,7 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 	_cleanup_free_ char *path = xasprintf("%s/v1/mounts/%s/files/%s",
 					      i->cache_dir, i->name, name);
 	struct kept k = { .instance = i->name, .name = name, .file = path,
-			  .live = i->live };
+			  .live = i->live, .path = given_up(i, name) };
 	struct replay replay = { .dirty = RANGESET_INIT };
 	_cleanup_json_ json_t *j = NULL;
 	struct journal_rec rec = { 0 };
@@ -122,7 +124,11 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 	j = journal_load(i->journal, file);
 	if (j && journal_is_about(j, name) && journal_decode(j, &rec))
 		k.rec = &rec;
-	if (in_use(i, k.rec) ||
+	k.failed = k.path || (k.rec && rec.state == JOURNAL_FAILED);
+	if (k.rec)
+		k.path = rec.path;
+	/* The daemon that has it may still send it by itself. */
+	if ((i->live && !k.failed) ||
 	    fstatat(i->files, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(st.st_mode) || (!k.rec && st.st_size == 0))
 		goto out;
@@ -130,7 +136,7 @@ tell(const struct instance *i, const char *name, kept_fn *fn, void *arg)
 	if (k.rec && rec.state == JOURNAL_UNLINKED && !rec.links)
 		goto out;
 	/* The kernel has not written to it since it was sent. */
-	if (k.rec && rec.exposed && rec.sent.tv_sec &&
+	if (!k.failed && k.rec && rec.exposed && rec.sent.tv_sec &&
 	    timespec_equal(st.st_ctim, rec.sent))
 		goto out;
 	k.size = (uint64_t)st.st_size;
@@ -199,7 +205,7 @@ is_visible(const struct dirent *e)
 }
 
 int
-kept_scan(const char *cache_dir, const char *instance, kept_fn *fn, void *arg,
+kept_scan(const char *cache_dir, const json_t *given_up, kept_fn *fn, void *arg,
 	  struct err *err)
 {
 	_cleanup_close_ int mounts = -1;
@@ -215,13 +221,10 @@ kept_scan(const char *cache_dir, const char *instance, kept_fn *fn, void *arg,
 	for (int e = 0; e < n; e++) {
 		_cleanup_instance_ struct instance i;
 
-		if ((!instance || strcmp(instance, v[e]->d_name) == 0) &&
-		    instance_open(mounts, cache_dir, v[e]->d_name, &i, NULL) ==
-			    0)
-			scan_instance(&i, fn, arg);
-		else
-			i = (struct instance){ .journal = -1, .files = -1,
-					       .lock = -1 };
+		if (instance_open(mounts, cache_dir, v[e]->d_name, &i, NULL) < 0)
+			continue;
+		i.given_up = given_up;
+		scan_instance(&i, fn, arg);
 	}
 	for (int e = 0; e < n; e++)
 		free(v[e]);

@@ -272,6 +272,24 @@ is_of(struct content *k, const char *name)
 	return same;
 }
 
+void
+cache_given_up(struct cache *c,
+	       void (*fn)(void *arg, const char *name, const char *path),
+	       void *arg)
+{
+	struct content *k;
+
+	cache_lock(c);
+	TAILQ_FOREACH(k, &c->failed, link)
+	{
+		pthread_mutex_lock(&k->lock);
+		if (k->private_name)
+			fn(arg, k->private_name, k->path);
+		pthread_mutex_unlock(&k->lock);
+	}
+	cache_unlock(c);
+}
+
 int
 cache_discard(struct cache *c, const char *name)
 {

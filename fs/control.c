@@ -106,12 +106,21 @@ health_word(enum be_health h)
 }
 
 static void
+add_given_up(void *arg, const char *name, const char *path)
+{
+	json_t *p = json_string(path);
+
+	/* A name that is no UTF-8 can't be in JSON. */
+	json_object_set_new(arg, name, p ? p : json_string("(not UTF-8)"));
+}
+
+static void
 add_cache_state(struct control *c, json_t *o)
 {
 	struct fs *fs = c->info.fs;
 	struct backend *be = cache_backend(fs->cache);
 	json_t *requests = json_object(), *store = json_object();
-	json_t *errors = json_object();
+	json_t *errors = json_object(), *given_up = json_object();
 	_cleanup_free_ char *cache_dir = NULL;
 	struct cache_stats st;
 
@@ -135,6 +144,8 @@ add_cache_state(struct control *c, json_t *o)
 	set_number(errors, "failed_files", st.failed_files);
 	set_number(errors, "kept_files", st.kept_files);
 	set_number(errors, "disk", st.disk_errors);
+	cache_given_up(fs->cache, add_given_up, given_up);
+	json_object_set_new(errors, "given_up", given_up);
 	json_object_set_new(o, "errors", errors);
 	fs_ops_stats(fs, add_count, requests);
 	json_object_set_new(o, "requests", requests);

@@ -46,6 +46,7 @@ struct place {
 	struct mount_entry e;
 	char *cache_dir;
 	char *instance; /* of the mount; NULL: all */
+	json_t *given_up; /* what its daemon says; NULL: nothing */
 };
 
 static void
@@ -55,6 +56,7 @@ place_release(struct place *p)
 		mount_entry_release(&p->e);
 	free(p->cache_dir);
 	free(p->instance);
+	json_decref(p->given_up);
 }
 #define _cleanup_place_ __attribute__((cleanup(place_release)))
 
@@ -82,6 +84,8 @@ place_find(const char *dir, struct place *p, struct err *err)
 			       "cache directory", dir);
 	p->cache_dir = xstrdup(cache_dir);
 	p->instance = xstrdup(instance);
+	p->given_up = json_incref(json_object_get(
+		json_object_get(o, "errors"), "given_up"));
 	return 0;
 }
 
@@ -98,6 +102,8 @@ text_json(const char *s)
 static const char *
 state_word(const struct kept *k)
 {
+	if (k->failed)
+		return "failed";
 	if (!k->rec)
 		return "unreadable";
 	switch (k->rec->state) {
@@ -142,7 +148,8 @@ kept_json(const struct kept *k, bool ranges)
 	char since[32];
 
 	json_object_set_new(o, "id", text_json(k->name));
-	json_object_set_new(o, "path", r ? text_json(r->path) : json_null());
+	json_object_set_new(o, "path",
+			    k->path ? text_json(k->path) : json_null());
 	json_object_set_new(o, "state", json_string(state_word(k)));
 	json_object_set_new(o, "size", json_integer((json_int_t)k->size));
 	json_object_set_new(o, "bytes", json_integer((json_int_t)k->bytes));
@@ -217,7 +224,7 @@ list_one(void *arg, const struct kept *k)
 	if (r)
 		time_text(&r->since, since);
 	printf("%-18s %12" PRIu64 "  %-20s  ", k->name, k->bytes, since);
-	print_name(r ? r->path : "(its record can't be read)");
+	print_name(k->path ? k->path : "(its record can't be read)");
 	printf("\n");
 }
 
@@ -229,7 +236,7 @@ do_list(const struct place *p, bool json, struct err *err)
 
 	if (json)
 		l.json = json_array();
-	ret = kept_scan(p->cache_dir, NULL, list_one, &l, err);
+	ret = kept_scan(p->cache_dir, p->given_up, list_one, &l, err);
 	if (ret == 0 && json) {
 		json_dumpf(l.json, stdout, JSON_INDENT(2));
 		printf("\n");
@@ -267,9 +274,8 @@ wanted_one(void *arg, const struct kept *k)
 
 	if (w->p->instance && strcmp(w->p->instance, k->instance) != 0)
 		return;
-	if (w->name && strcmp(w->name, w->by_path ?
-					       (k->rec ? k->rec->path : "") :
-					       k->name) != 0)
+	if (w->name && strcmp(w->name, w->by_path ? k->path ? k->path : "" :
+						    k->name) != 0)
 		return;
 	w->found++;
 	if (w->fn && w->ret == 0)
@@ -284,12 +290,12 @@ each_wanted(struct wanted *w)
 	int ret;
 
 	w->fn = NULL;
-	ret = kept_scan(w->p->cache_dir, NULL, wanted_one, w, w->err);
+	ret = kept_scan(w->p->cache_dir, w->p->given_up, wanted_one, w, w->err);
 	if (ret == 0 && w->name && !w->found) {
 		w->by_path = true;
 		while (*w->name == '/')
 			w->name++;
-		ret = kept_scan(w->p->cache_dir, NULL, wanted_one, w, w->err);
+		ret = kept_scan(w->p->cache_dir, w->p->given_up, wanted_one, w, w->err);
 	}
 	if (ret < 0)
 		return ret;
@@ -302,7 +308,7 @@ each_wanted(struct wanted *w)
 			       "\"%s\" is kept %u times: name one by its id",
 			       w->name, w->found);
 	w->fn = fn;
-	ret = kept_scan(w->p->cache_dir, NULL, wanted_one, w, w->err);
+	ret = kept_scan(w->p->cache_dir, w->p->given_up, wanted_one, w, w->err);
 	return ret < 0 ? ret : w->ret;
 }
 
@@ -368,7 +374,7 @@ discard_note(struct wanted *w, const struct kept *k)
 
 	x->instance = xstrdup(k->instance);
 	x->name = xstrdup(k->name);
-	x->path = xstrdup(k->rec ? k->rec->path : "(unreadable)");
+	x->path = xstrdup(k->path ? k->path : "(unreadable)");
 	x->live = k->live;
 	x->next = w->victims;
 	w->victims = x;
