@@ -3,8 +3,9 @@
  * Keeps clean content within size_max and out of the disk's last free_min
  * bytes.  A pass counts what is there (other daemons add and drop too, so no
  * sum in memory is believed for long) and, above a high watermark, drops the
- * least recently used down to the low one.  What is open has a shared flock
- * and is passed over.  Nobody waits for a pass but a writer who would
+ * least recently used down to the low one.  What is open has a shared flock,
+ * and what a kernel reads by itself a lock that outlives its worker: they are
+ * passed over.  Nobody waits for a pass but a writer who would
  * otherwise get ENOSPC.
  */
 #include <config.h>
@@ -162,7 +163,8 @@ evict(struct store *s, const struct entry *e)
 	if (fd >= 0) {
 		/* Open somewhere, or used since it was counted. */
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 ||
-		    timespec_ns(st.st_mtim) > e->mtime)
+		    timespec_ns(st.st_mtim) > e->mtime ||
+		    store_any_kernel_has(fd))
 			return false;
 	} else if (errno == ENOENT) {
 		return true; /* another daemon was faster */

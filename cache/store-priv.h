@@ -182,6 +182,12 @@ struct verified *store_good(struct store_file *f);
  * are in memory. */
 uint64_t store_first_on_disk(const struct store_file *f);
 
+/* --- store-take.c -------------------------------------------------------- */
+
+/* Does the kernel read that clean file by itself, of whichever daemon?  Its
+ * worker may be gone, and with it the flock. */
+bool store_any_kernel_has(int fd);
+
 /* --- journal.c ----------------------------------------------------------- */
 
 void journal_boot_id(char out[STORE_BOOT_MAX]);

@@ -30,12 +30,12 @@ our_byte(const struct store *s)
 
 /* len 0: up to the end. */
 static bool
-is_locked(const struct store_file *f, off_t from, off_t len)
+is_locked(int fd, off_t from, off_t len)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
 			   .l_start = from, .l_len = len };
 
-	return fcntl(f->fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
 }
 
 int
@@ -66,7 +66,7 @@ store_kernel_fd(struct store_file *f)
 bool
 store_kernel_has(struct store_file *f)
 {
-	return is_locked(f, our_byte(f->s), 1);
+	return is_locked(f->fd, our_byte(f->s), 1);
 }
 
 static bool
@@ -74,7 +74,13 @@ others_kernel_has(const struct store_file *f)
 {
 	off_t ours = our_byte(f->s);
 
-	return is_locked(f, 0, ours) || is_locked(f, ours + 1, 0);
+	return is_locked(f->fd, 0, ours) || is_locked(f->fd, ours + 1, 0);
+}
+
+bool
+store_any_kernel_has(int fd)
+{
+	return is_locked(fd, 0, 0);
 }
 
 /* Is f the only file, under this name only? */

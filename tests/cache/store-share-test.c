@@ -291,6 +291,35 @@ test_private_stays(void **state)
 }
 
 /* Clean content keeps out of the last free_min bytes; writers do not. */
+/* What the kernel reads stays, also while its mount has no worker (P6.7). */
+static void
+test_kernel_file_stays(void **state)
+{
+	_cleanup_free_ char *p = box_bytes(SMALL, 1);
+	struct box *b = *state;
+	struct store *two;
+	struct store_file *f;
+	int kernel;
+
+	assert_true(put(b->s, "a", p, SMALL));
+	f = get(b->s, "a");
+	assert_non_null(f);
+	kernel = dup(store_kernel_fd(f)); /* as the kernel has it */
+	assert_true(kernel >= 0);
+	store_close(f);
+	store_free(b->s); /* the worker is gone */
+	b->s = NULL;
+	two = box_store(b->dir, "two", 1, 0);
+	set_age(b, "a", 5000);
+	store_reclaim(two);
+	assert_true(has(two, "a"));
+	close(kernel);
+	set_age(b, "a", 5000);
+	store_reclaim(two);
+	assert_false(has(two, "a"));
+	store_free(two);
+}
+
 static void
 test_free_bound(void **state)
 {
@@ -708,8 +737,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_size_bound),    T(test_puts_are_bounded),
 		T(test_counted_once),
-		T(test_open_stays),    T(test_private_stays),
-		T(test_free_bound),    T(test_processes),
+		T(test_open_stays),    T(test_kernel_file_stays),
+		T(test_private_stays), T(test_free_bound),    T(test_processes),
 		T(test_killed_anywhere),
 	};
 
