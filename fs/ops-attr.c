@@ -210,6 +210,15 @@ starts_with(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* May programs have an attribute of that name?  0, or as Linux has it. */
+static int
+user_name(const char *name)
+{
+	if (!starts_with(name, "user."))
+		return -EOPNOTSUPP;
+	return name[strlen("user.")] ? 0 : -EINVAL;
+}
+
 struct find_pending {
 	const char *path;
 	bool found;
@@ -248,8 +257,9 @@ op_getxattr(struct request *r)
 	/* The kernel asks for it before each write: never the store. */
 	if (strcmp(r->name, "security.capability") == 0)
 		return -ENODATA;
-	if (!starts_with(r->name, "user."))
-		return -EOPNOTSUPP;
+	rc = user_name(r->name);
+	if (rc < 0)
+		return rc;
 	rc = look_node(r, r->node, &at);
 	if (rc < 0)
 		return rc;
@@ -315,8 +325,9 @@ op_setxattr(struct request *r)
 	_cleanup_pass_ struct pass at = PASS_INIT;
 	int rc;
 
-	if (!starts_with(r->name, "user."))
-		return -EOPNOTSUPP;
+	rc = user_name(r->name);
+	if (rc < 0)
+		return rc;
 	if (starts_with(r->name, OWN_PREFIX))
 		return -EPERM;
 	rc = pass_node(r, r->node, &at);

@@ -585,6 +585,9 @@ xattrs_of_system(void)
 	CHECK(getxattr("f", "security.capability", buf, sizeof(buf)) == -1 &&
 	      (errno == ENODATA || errno == EOPNOTSUPP));
 	FAILS(setxattr("f", "trusted.x", "x", 1, 0), EOPNOTSUPP);
+	FAILS(setxattr("f", "user.", "x", 1, 0), EINVAL);
+	FAILS(getxattr("f", "user.", buf, sizeof(buf)), EINVAL);
+	FAILS(removexattr("f", "user."), EINVAL);
 	CHECK(getxattr("f", "system.posix_acl_access", buf, sizeof(buf)) ==
 		      -1 &&
 	      (errno == EOPNOTSUPP || errno == ENODATA));
