@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <openssl/crypto.h>
 
+#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
@@ -51,14 +52,6 @@ cred_home(void)
 }
 
 void
-cred_string_free(char *s)
-{
-	if (s)
-		OPENSSL_cleanse(s, strlen(s));
-	free(s);
-}
-
-void
 cred_buf_release(struct buf *b)
 {
 	if (b->s)
@@ -69,9 +62,9 @@ cred_buf_release(struct buf *b)
 void
 cred_release(struct cred *c)
 {
-	cred_string_free(c->access_key);
-	cred_string_free(c->secret_key);
-	cred_string_free(c->token);
+	secret_free(c->access_key);
+	secret_free(c->secret_key);
+	secret_free(c->token);
 	*c = (struct cred)CRED_INIT;
 }
 

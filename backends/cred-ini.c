@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "backends/credentials-priv.h"
+#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
@@ -174,7 +175,7 @@ ini_profile_release(struct ini_profile *p)
 
 		p->pairs = pair->next;
 		free(pair->key);
-		cred_string_free(pair->value);
+		secret_free(pair->value);
 		free(pair);
 	}
 }

@@ -12,6 +12,7 @@
 
 #include <curl/curl.h>
 
+#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
@@ -28,10 +29,9 @@ slist_freep(struct curl_slist **l)
 static void
 add_header(struct curl_slist **l, const char *name, const char *value)
 {
-	char *line = xasprintf("%s: %s", name, value);
+	_cleanup_secret_ char *line = secret_concat(name, ": ", value, NULL);
 
 	*l = curl_slist_append(*l, line);
-	cred_string_free(line);
 }
 
 /* --- ECS and EKS ----------------------------------------------------------- */

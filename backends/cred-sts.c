@@ -12,6 +12,7 @@
 #include <expat.h>
 
 #include "backends/s3-sign.h"
+#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
@@ -83,9 +84,12 @@ on_doctype(void *arg, const char *name, const char *sysid, const char *pubid,
 static int
 parse(struct answer *a, const char *text, size_t len)
 {
+	static const XML_Memory_Handling_Suite memory = {
+		xmalloc, secret_realloc, secret_free
+	};
 	int ok;
 
-	a->parser = XML_ParserCreate(NULL);
+	a->parser = XML_ParserCreate_MM(NULL, &memory, NULL);
 	if (!a->parser)
 		return -ENOMEM;
 	XML_SetUserData(a->parser, a);
@@ -192,10 +196,9 @@ role_params(struct buf *b, const struct cred_conf *conf,
 static void
 add_header(struct curl_slist **l, const char *name, const char *value)
 {
-	char *line = xasprintf("%s: %s", name, value);
+	_cleanup_secret_ char *line = secret_concat(name, ": ", value, NULL);
 
 	*l = curl_slist_append(*l, line);
-	cred_string_free(line);
 }
 
 /* Host and path as curl is going to send them; the caller frees both. */

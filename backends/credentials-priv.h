@@ -66,7 +66,6 @@ const char *cred_env(const char *name); /* NULL also when empty */
 bool cred_env_true(const char *name);
 /* The directory of the user's own files; NULL = none.  Caller frees. */
 char *cred_home(void);
-void cred_string_free(char *s); /* wipes */
 void cred_buf_release(struct buf *b); /* wipes */
 #define _cleanup_cred_buf_ __attribute__((cleanup(cred_buf_release)))
 /* At most max bytes; -EFBIG above.  -ENOENT and others as of open(2). */

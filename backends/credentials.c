@@ -21,8 +21,7 @@
 #include <string.h>
 #include <time.h>
 
-#include <curl/curl.h>
-
+#include "backends/secret.h"
 #include "common/buf.h"
 #include "common/log.h"
 #include "common/xalloc.h"
@@ -89,10 +88,7 @@ cred_chain_new(const struct be_config *cfg, const char *bucket,
 	struct cred_conf *conf = &c->conf;
 	const char *env = cred_env("AWS_PROFILE");
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
-		free(c);
-		return err_set(err, -ENOMEM, "curl can't be set up");
-	}
+	secret_start();
 	if (!env)
 		env = cred_env("AWS_DEFAULT_PROFILE");
 	conf->bucket = xstrdup(bucket);
@@ -136,7 +132,6 @@ cred_chain_free(struct cred_chain *c)
 	pthread_cond_destroy(&c->answered);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
-	curl_global_cleanup();
 }
 
 struct cred_conf *

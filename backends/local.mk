@@ -5,6 +5,7 @@ libbackends_a_SOURCES = \
 	backends/cred-http.c backends/cred-ini.c backends/cred-ini.h \
 	backends/cred-metadata.c backends/cred-passwd.c \
 	backends/cred-process.c backends/cred-profile.c backends/cred-sts.c \
+	backends/secret.c backends/secret.h \
 	backends/backend.c backends/backend.h backends/registry.c \
 	backends/mem.c backends/mem-data.c backends/mem-priv.h \
 	backends/mem-tree.c backends/mem-tree.h \

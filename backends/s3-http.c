@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "backends/s3-hedge.h"
+#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
@@ -68,12 +69,6 @@ struct run {
 	char errbuf[CURL_ERROR_SIZE];
 };
 
-static void
-curl_start(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 const char *
 s3_reply_get(const struct s3_reply *r, const char *name)
 {
@@ -115,11 +110,9 @@ int
 s3_http_new(const struct s3_http_config *cfg, struct s3_http **out,
 	    struct err *err)
 {
-	/* curl wants it once for the process; it does no harm to be late. */
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct s3_http *h;
 
-	pthread_once(&once, curl_start);
+	secret_start();
 	if (cfg->ca_bundle && access(cfg->ca_bundle, R_OK) != 0)
 		return err_set(err, -EINVAL, "ca_bundle %s can't be read: %s",
 			       cfg->ca_bundle, strerror(errno));
@@ -376,14 +369,15 @@ run_setup(struct s3_http *h, struct run *run)
 	long idle_s = atomic_load(&h->idle_s);
 
 	for (size_t i = 0; i < x->nh; i++) {
-		_cleanup_free_ char *line = NULL;
+		_cleanup_secret_ char *line = NULL;
 
 		if (strcmp(x->h[i].name, "host") == 0)
-			line = xasprintf("Host: %s", x->h[i].value);
+			line = secret_concat("Host: ", x->h[i].value, NULL);
 		else if (!*x->h[i].value) /* curl's form of an empty header */
-			line = xasprintf("%s;", x->h[i].name);
+			line = secret_concat(x->h[i].name, ";", NULL);
 		else
-			line = xasprintf("%s: %s", x->h[i].name, x->h[i].value);
+			line = secret_concat(x->h[i].name, ": ",
+					     x->h[i].value, NULL);
 		run->list = curl_slist_append(run->list, line);
 	}
 	run->list = curl_slist_append(run->list, "Expect:");

@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,9 @@ sent_clear(struct sent *t)
 	free(t->url);
 	free(t->region);
 	t->url = t->region = NULL;
+	/* One of them may be the session token. */
+	for (size_t i = 0; i < t->head.n; i++)
+		OPENSSL_cleanse(t->head.v[i].value, strlen(t->head.v[i].value));
 	s3_fields_release(&t->head);
 	cred_release(&t->cred);
 }

@@ -8,9 +8,11 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
@@ -104,7 +106,8 @@ hmac(const void *key, size_t klen, const char *s, size_t n,
 static void
 derive(const struct s3_sign_req *r, const char *day, unsigned char out[32])
 {
-	_cleanup_free_ char *first = xasprintf("AWS4%s", r->secret_key);
+	_cleanup_secret_ char *first =
+		secret_concat("AWS4", r->secret_key, NULL);
 	unsigned char k[32];
 
 	hmac(first, strlen(first), day, 8, k);
@@ -112,24 +115,22 @@ derive(const struct s3_sign_req *r, const char *day, unsigned char out[32])
 	hmac(k, 32, r->service, strlen(r->service), k);
 	hmac(k, 32, "aws4_request", 12, out);
 	OPENSSL_cleanse(k, sizeof(k));
-	OPENSSL_cleanse(first, strlen(first));
 }
 
 static void
 signing_key(struct s3_sign_cache *c, const struct s3_sign_req *r,
 	    const char *day, unsigned char out[32])
 {
-	_cleanup_free_ char *what = NULL;
+	_cleanup_secret_ char *what = NULL;
 	unsigned char id[32];
 
 	if (!c) {
 		derive(r, day, out);
 		return;
 	}
-	what = xasprintf("%.8s/%s/%s/%s/%s", day, r->region, r->service,
-			 r->access_key, r->secret_key);
+	what = secret_concat(day, "/", r->region, "/", r->service, "/",
+			     r->access_key, "/", r->secret_key, NULL);
 	sha256(what, strlen(what), id);
-	OPENSSL_cleanse(what, strlen(what));
 	pthread_mutex_lock(&c->lock);
 	if (!c->valid || memcmp(c->id, id, sizeof(id)) != 0) {
 		derive(r, day, c->key);
@@ -174,12 +175,20 @@ s3_sign(struct s3_sign_cache *cache, const struct s3_sign_req *r)
 	_cleanup_buf_ struct buf canon = BUF_INIT, names = BUF_INIT,
 				 todo = BUF_INIT;
 	unsigned char key[32], mac[32];
-	char date[17], digest[65], sig[65];
+	char date[17], day[9], digest[65], sig[65];
+	size_t most = strlen(r->path) + strlen(r->query);
 	char *out;
 
 	s3_sign_date(r->now, date);
+	snprintf(day, sizeof(day), "%.8s", date);
 	memcpy(h, r->hdrs, r->nhdrs * sizeof(*h));
 	qsort(h, r->nhdrs, sizeof(*h), hdr_cmp);
+	/* A header may be the session token: a buffer that grows would leave
+	 * copies of it. */
+	for (size_t i = 0; i < r->nhdrs; i++)
+		most += 2 * strlen(h[i].name) + strlen(h[i].value) + 4;
+	buf_reserve(&canon, most + strlen(r->method) + strlen(r->payload_hash) +
+				    8);
 	buf_addf(&canon, "%s\n%s\n%s\n", r->method, r->path, r->query);
 	for (size_t i = 0; i < r->nhdrs; i++) {
 		buf_addf(&canon, "%s:", h[i].name);
@@ -190,9 +199,10 @@ s3_sign(struct s3_sign_cache *cache, const struct s3_sign_req *r)
 	buf_addf(&canon, "\n%s\n%s", buf_str(&names), r->payload_hash);
 
 	s3_sha256_hex(canon.s, canon.len, digest);
+	OPENSSL_cleanse(canon.s, canon.len);
 	buf_addf(&todo, "AWS4-HMAC-SHA256\n%s\n%.8s/%s/%s/aws4_request\n%s",
 		 date, date, r->region, r->service, digest);
-	signing_key(cache, r, date, key);
+	signing_key(cache, r, day, key);
 	hmac(key, 32, todo.s, todo.len, mac);
 	OPENSSL_cleanse(key, sizeof(key));
 	s3_hex(mac, sizeof(mac), sig);

@@ -72,6 +72,7 @@ shell_tests += \
 	tests/fs/requests.sh \
 	tests/fs/requests-programs.sh \
 	tests/fs/list-requests.sh \
+	tests/fs/secrets.sh \
 	tests/fs/seen-at-once.sh \
 	tests/fs/sqlite.sh \
 	tests/fs/upload.sh \
