@@ -42,6 +42,7 @@ libbackends_a_SOURCES += \
 	backends/s3-read.c \
 	backends/s3-remove.c \
 	backends/s3-rename.c \
+	backends/s3-reply.c \
 	backends/s3-req.c \
 	backends/s3-send.c \
 	backends/s3-send.h \

@@ -4,7 +4,6 @@
 
 #include "backends/s3-http.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
@@ -23,8 +22,6 @@
 #define LANE_EASY 32   /* idle request handles kept by a lane */
 #define LANE_CONNS 16L /* idle connections kept by a lane */
 #define LANES_IDLE 64  /* idle lanes kept */
-#define FIELDS_MAX 256
-#define FIELDS_BYTES (64u * 1024)
 #define POLL_MS 100
 /* libcurl sends so much in one piece with the header. */
 #define ALONG_MAX (64u * 1024 - 1)
@@ -56,8 +53,6 @@ struct run {
 	CURL *easy;
 	struct curl_slist *list;
 	uint64_t pos; /* of the request's body */
-	size_t hbytes;
-	bool interim; /* the headers are of a 1xx answer */
 	/* The same request on another connection.  Who has an answer first
 	 * has the body's taker; the other is lost. */
 	struct s3_http *h;
@@ -68,35 +63,6 @@ struct run {
 	int64_t start_ns, delay_ns; /* INT64_MAX: not asked twice */
 	char errbuf[CURL_ERROR_SIZE];
 };
-
-const char *
-s3_reply_get(const struct s3_reply *r, const char *name)
-{
-	for (size_t i = 0; i < r->nh; i++)
-		if (strcmp(r->h[i].name, name) == 0)
-			return r->h[i].value;
-	return NULL;
-}
-
-static void
-fields_clear(struct s3_reply *r)
-{
-	for (size_t i = 0; i < r->nh; i++) {
-		free(r->h[i].name);
-		free(r->h[i].value);
-	}
-	r->nh = 0;
-}
-
-void
-s3_reply_release(struct s3_reply *r)
-{
-	fields_clear(r);
-	free(r->h);
-	free(r->words);
-	buf_release(&r->body);
-	memset(r, 0, sizeof(*r));
-}
 
 void
 s3_http_set_timeouts(struct s3_http *h, const struct s3_http_config *cfg)
@@ -222,42 +188,13 @@ static size_t
 on_header(char *p, size_t size, size_t n, void *arg)
 {
 	struct run *run = arg;
-	struct s3_reply *r = &run->x->reply;
-	char *colon;
-	size_t vlen;
 
 	n *= size;
 	if (!run->answered)
 		first_word(run);
 	if (run->lost)
 		return 0;
-	if (n >= 5 && memcmp(p, "HTTP/", 5) == 0) {
-		fields_clear(r);
-		run->hbytes = 0;
-		return n;
-	}
-	colon = memchr(p, ':', n);
-	if (!colon)
-		return n;
-	run->hbytes += n;
-	if (r->nh >= FIELDS_MAX || run->hbytes > FIELDS_BYTES)
-		return 0;
-	if ((r->nh & (r->nh - 1)) == 0 || r->nh == 0)
-		r->h = xrealloc(r->h, r->nh ? r->nh * 2 : 1, sizeof(*r->h));
-	r->h[r->nh].name = xstrndup(p, colon - p);
-	for (char *c = r->h[r->nh].name; *c; c++)
-		*c = tolower((unsigned char)*c);
-	vlen = n - (colon + 1 - p);
-	colon++;
-	while (vlen && (*colon == ' ' || *colon == '\t')) {
-		colon++;
-		vlen--;
-	}
-	while (vlen && isspace((unsigned char)colon[vlen - 1]))
-		vlen--;
-	r->h[r->nh].value = xstrndup(colon, vlen);
-	r->nh++;
-	return n;
+	return s3_reply_line(&run->x->reply, p, n) ? n : 0;
 }
 
 static size_t

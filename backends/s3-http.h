@@ -51,7 +51,7 @@ struct s3_reply {
 	int curl;   /* CURLcode; < 0: given up by us */
 	char *words; /* why there is none; owned */
 	struct s3_field *h;
-	size_t nh;
+	size_t nh, hbytes;
 	struct buf body; /* unless on_body took it */
 	uint64_t got;	 /* bytes of the body */
 	uint64_t sent;	 /* bytes of the request's body */
@@ -60,6 +60,16 @@ struct s3_reply {
 };
 const char *s3_reply_get(const struct s3_reply *r, const char *name);
 void s3_reply_release(struct s3_reply *r);
+/* One line of the answer's head, as it came.  false: there are too many. */
+bool s3_reply_line(struct s3_reply *r, const char *p, size_t n);
+/* Is the body what stands there in the object? */
+bool s3_reply_begins_at(const struct s3_reply *r, uint64_t off);
+/* Size of the whole object; UINT64_MAX = not told. */
+uint64_t s3_reply_total(const struct s3_reply *r);
+/* Where a redirection leads, host or host:port; NULL: nowhere.  The caller
+ * frees. */
+char *s3_reply_other_host(const struct s3_reply *r);
+bool s3_region_ok(const char *r); /* could it be a region's name? */
 
 struct s3_xfer {
 	enum s3_kind kind;

@@ -333,20 +333,6 @@ struct piece {
 	bool begun;
 };
 
-/* "bytes 5-9/100" */
-static bool
-range_begins(const struct s3_reply *r, uint64_t off)
-{
-	const char *s = s3_reply_get(r, "content-range");
-	char *end;
-
-	if (r->status == 200)
-		return off == 0;
-	if (!s || strncmp(s, "bytes ", 6) != 0)
-		return false;
-	return strtoull(s + 6, &end, 10) == off && *end == '-';
-}
-
 static int
 piece_body(void *arg, const struct s3_reply *r, const void *p, size_t n)
 {
@@ -362,7 +348,7 @@ piece_body(void *arg, const struct s3_reply *r, const void *p, size_t n)
 			s3_etag_bare(bare);
 		if (!bare || strcmp(bare, pc->etag) != 0)
 			return -ESTALE;
-		if (!range_begins(r, pc->off))
+		if (!s3_reply_begins_at(r, pc->off))
 			return -EPROTO;
 	}
 	if (n > pc->len - pc->done) /* a server that ignores Range */
@@ -398,20 +384,6 @@ piece_init(struct piece *pc, const char *key, const char *etag, uint64_t off,
 	pc->q.arg = pc;
 }
 
-/* The size that a 206 tells; UINT64_MAX = not told. */
-static uint64_t
-total_size(const struct s3_reply *r)
-{
-	const char *s = s3_reply_get(r, "content-range");
-	const char *slash = s ? strchr(s, '/') : NULL;
-
-	if (r->status == 200)
-		s = s3_reply_get(r, "content-length");
-	else
-		s = slash ? slash + 1 : NULL;
-	return s && *s >= '0' && *s <= '9' ? strtoull(s, NULL, 10) : UINT64_MAX;
-}
-
 static int
 piece_result(struct s3 *s, struct be_ctx *ctx, struct piece *pc)
 {
@@ -443,7 +415,7 @@ piece_result(struct s3 *s, struct be_ctx *ctx, struct piece *pc)
 			       strerror(-pc->q.reply.taker));
 	if (pc->q.e.code)
 		return s3_req_fail(s, ctx, &pc->q);
-	size = total_size(&pc->q.reply);
+	size = s3_reply_total(&pc->q.reply);
 	if (pc->done < pc->len && pc->off + pc->done != size)
 		return be_fail(ctx, -EIO, true,
 			       "GET s3://%s/%s: the body is cut short",

@@ -8,7 +8,6 @@
 
 #include "backends/s3-priv.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -280,36 +279,18 @@ fix_clock(struct s3 *s, struct sent *t, struct tried *tr)
 }
 
 static bool
-region_ok(const char *r)
-{
-	size_t n = r ? strlen(r) : 0;
-
-	if (n == 0 || n > 40)
-		return false;
-	for (; *r; r++)
-		if (!isalnum((unsigned char)*r) && *r != '-')
-			return false;
-	return true;
-}
-
-static bool
 fix_region(struct s3 *s, struct be_ctx *ctx, struct sent *t, struct tried *tr)
 {
 	const char *want = s3_reply_get(&t->q->reply, "x-amz-bucket-region");
-	const char *location = s3_reply_get(&t->q->reply, "location");
 	bool changed = false;
 
-	if (t->q->e.status == 307 && location && !tr->redirect) {
-		const char *host = strstr(location, "://");
-		size_t n;
+	if (t->q->e.status == 307 && !tr->redirect) {
+		char *host = s3_reply_other_host(&t->q->reply);
 
-		/* Only to another name of the same service. */
-		host = host ? host + 3 : "";
-		n = strcspn(host, "/?#@");
 		tr->redirect = true;
-		if (n && host[n] != '@' && n < 256) {
+		if (host) {
 			free(t->q->to_host);
-			t->q->to_host = xstrndup(host, n);
+			t->q->to_host = host;
 			return true;
 		}
 	}
@@ -317,7 +298,7 @@ fix_region(struct s3 *s, struct be_ctx *ctx, struct sent *t, struct tried *tr)
 		return false;
 	if (!want)
 		want = t->q->e.xml.region;
-	if (!region_ok(want))
+	if (!s3_region_ok(want))
 		return false;
 	tr->region = true;
 	pthread_mutex_lock(&s->lock);

@@ -2,7 +2,7 @@
 # builds the same targets with clang's libFuzzer below fuzz/ and lets each run
 # for FUZZ_SECONDS.
 fuzz_names = cred journal options path range record \
-	s3-key s3-meta s3-xml table
+	s3-key s3-meta s3-reply s3-xml table
 fuzz_ldadd = $(LIB_FS) $(LIB_CACHE) $(LIBS_BACKENDS)
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 
@@ -15,6 +15,7 @@ fuzz_tests = \
 	tests/bin/fuzz-record \
 	tests/bin/fuzz-s3-key \
 	tests/bin/fuzz-s3-meta \
+	tests/bin/fuzz-s3-reply \
 	tests/bin/fuzz-s3-xml \
 	tests/bin/fuzz-table \
 	$(NULL)
@@ -36,6 +37,8 @@ tests_bin_fuzz_s3_key_SOURCES = tests/fuzz/fuzz-s3-key.c $(fuzz_driver)
 tests_bin_fuzz_s3_key_LDADD = $(fuzz_ldadd)
 tests_bin_fuzz_s3_meta_SOURCES = tests/fuzz/fuzz-s3-meta.c $(fuzz_driver)
 tests_bin_fuzz_s3_meta_LDADD = $(fuzz_ldadd)
+tests_bin_fuzz_s3_reply_SOURCES = tests/fuzz/fuzz-s3-reply.c $(fuzz_driver)
+tests_bin_fuzz_s3_reply_LDADD = $(fuzz_ldadd)
 tests_bin_fuzz_s3_xml_SOURCES = tests/fuzz/fuzz-s3-xml.c $(fuzz_driver)
 tests_bin_fuzz_s3_xml_LDADD = $(fuzz_ldadd)
 tests_bin_fuzz_table_SOURCES = tests/fuzz/fuzz-table.c $(fuzz_driver)
