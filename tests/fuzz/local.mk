@@ -2,7 +2,7 @@
 # builds the same targets with clang's libFuzzer below fuzz/ and lets each run
 # for FUZZ_SECONDS.
 fuzz_names = cred journal options path range record \
-	s3-key s3-meta s3-reply s3-xml table
+	s3-key s3-meta s3-reply s3-xml table volume
 fuzz_ldadd = $(LIB_FS) $(LIB_CACHE) $(LIBS_BACKENDS)
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 
@@ -18,6 +18,7 @@ fuzz_tests = \
 	tests/bin/fuzz-s3-reply \
 	tests/bin/fuzz-s3-xml \
 	tests/bin/fuzz-table \
+	tests/bin/fuzz-volume \
 	$(NULL)
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
@@ -43,6 +44,9 @@ tests_bin_fuzz_s3_xml_SOURCES = tests/fuzz/fuzz-s3-xml.c $(fuzz_driver)
 tests_bin_fuzz_s3_xml_LDADD = $(fuzz_ldadd)
 tests_bin_fuzz_table_SOURCES = tests/fuzz/fuzz-table.c $(fuzz_driver)
 tests_bin_fuzz_table_LDADD = $(fuzz_ldadd)
+tests_bin_fuzz_volume_SOURCES = tests/fuzz/fuzz-volume.c $(fuzz_driver) \
+	mount-helpers/volume-set.c mount-helpers/volume-set.h
+tests_bin_fuzz_volume_LDADD = $(fuzz_ldadd)
 EXTRA_DIST += tests/fuzz/corpus
 
 FUZZ_CC = clang
@@ -51,12 +55,13 @@ FUZZ_FLAGS = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 fuzz_sources = $(libcommon_a_SOURCES) $(libbackends_a_SOURCES) \
 	$(libcache_a_SOURCES) $(liboptions_a_SOURCES) \
-	$(filter fs/table%,$(libfs_a_SOURCES))
+	$(filter fs/table%,$(libfs_a_SOURCES)) mount-helpers/volume-set.c
 fuzz_objects = $(patsubst %.c,fuzz/%.o,$(filter %.c,$(fuzz_sources)))
 fuzz_cc = $(FUZZ_CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) \
 	$(AM_CFLAGS) $(FUZZ_FLAGS)
 
-fuzz_headers = $(filter %.h %.def,$(fuzz_sources)) tests/fuzz/fuzz.h
+fuzz_headers = $(filter %.h %.def,$(fuzz_sources)) tests/fuzz/fuzz.h \
+	mount-helpers/volume-set.h
 fuzz/%.o: %.c $(fuzz_headers)
 	$(AM_V_at)$(MKDIR_P) $(@D)
 	$(AM_V_CC)$(fuzz_cc) -fsanitize=fuzzer-no-link -c -o $@ $<
