@@ -316,6 +316,17 @@ be_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
 }
 
 int
+be_old_uploads(struct backend *be, struct be_ctx *ctx, int64_t age_s,
+	       bool give_up, uint64_t *n)
+{
+	while (be->below)
+		be = be->below;
+	*n = 0;
+	return be->ops->old_uploads ?
+		       be->ops->old_uploads(be, ctx, age_s, give_up, n) : 0;
+}
+
+int
 be_need(struct backend *be, const struct be_commit *c, struct rangeset *need)
 {
 	return be->ops->need ? be->ops->need(be, c, need) : 0;

@@ -285,6 +285,13 @@ struct backend_ops {
 	 */
 	int (*give_up)(struct backend *be, struct be_ctx *ctx, const char *key,
 		       const char *id);
+	/*
+	 * Uploads, of whoever, that were begun more than age_s seconds ago and
+	 * did not end; give_up: they are given up.  *n of them were found, or
+	 * given up.  Default: 0, and *n is 0.
+	 */
+	int (*old_uploads)(struct backend *be, struct be_ctx *ctx,
+			   int64_t age_s, bool give_up, uint64_t *n);
 	/* The caller has good reason to believe that there is nothing at path:
 	 * what it does next need not ask.  Never blocks.  Default: nothing. */
 	void (*believe_absent)(struct backend *be, const char *path);
@@ -498,6 +505,8 @@ void be_watch_uploads(struct backend *be, const struct be_uploads *uploads);
 /* Straight to the store: it is tried once. */
 int be_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
 	       const char *id);
+int be_old_uploads(struct backend *be, struct be_ctx *ctx, int64_t age_s,
+		   bool give_up, uint64_t *n);
 void be_believe_absent(struct backend *be, const char *path);
 int be_fetch(struct backend *be, struct be_ctx *ctx, const char *path,
 	     const struct be_ver *have, uint64_t max,

@@ -35,6 +35,7 @@ libbackends_a_SOURCES += \
 	backends/s3-meta.c \
 	backends/s3-meta.h \
 	backends/s3-multipart.c \
+	backends/s3-orphans.c \
 	backends/s3-part.c \
 	backends/s3-priv.h \
 	backends/s3-probe.c \

@@ -302,6 +302,8 @@ int s3_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
 int s3_give_up(struct backend *be, struct be_ctx *ctx, const char *key,
 	       const char *id);
+int s3_old_uploads(struct backend *be, struct be_ctx *ctx, int64_t age_s,
+		   bool give_up, uint64_t *n);
 void s3_believe_absent(struct backend *be, const char *path);
 int s3_list(struct backend *be, struct be_ctx *ctx, const char *path,
 	    struct be_cursor **cur, be_list_fn *fn, void *arg);

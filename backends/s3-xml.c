@@ -410,6 +410,101 @@ s3_xml_list_release(struct s3_xml_list *l)
 	l->next = NULL;
 }
 
+/* --- ListMultipartUploads -------------------------------------------------- */
+
+struct uploads {
+	s3_xml_upload_fn *fn;
+	void *arg;
+	struct s3_xml_uploads *out;
+	char *key, *id;
+	struct timespec begun;
+};
+
+/* Some servers encode when they are asked to, but do not say so (RGW); one that
+ * does not encode has few keys that look as if it did. */
+static void
+decode_likely(char **key)
+{
+	char *copy = xstrdup(*key);
+
+	if (s3_uri_decode(copy)) {
+		free(*key);
+		*key = copy;
+	} else {
+		free(copy);
+	}
+}
+
+static int
+upload_emit(struct uploads *l)
+{
+	int ret = 0;
+
+	if (l->key && l->id && *l->id) {
+		decode_likely(&l->key);
+		const struct s3_xml_upload u = { l->key, l->id, l->begun };
+
+		ret = l->fn(l->arg, &u);
+	}
+	free(l->key);
+	free(l->id);
+	l->key = l->id = NULL;
+	memset(&l->begun, 0, sizeof(l->begun));
+	return ret;
+}
+
+static int
+uploads_fn(void *arg, const char *path, const char *text)
+{
+	struct uploads *l = arg;
+
+	if (strcmp(path, "Upload") == 0)
+		return upload_emit(l);
+	if (strcmp(path, "Upload/Key") == 0) {
+		keep(&l->key, text);
+	} else if (strcmp(path, "Upload/UploadId") == 0) {
+		keep(&l->id, text);
+	} else if (strcmp(path, "Upload/Initiated") == 0) {
+		if (!s3_time_iso(text, &l->begun))
+			memset(&l->begun, 0, sizeof(l->begun));
+	} else if (strcmp(path, "IsTruncated") == 0) {
+		l->out->truncated = strcmp(text, "true") == 0;
+	} else if (strcmp(path, "NextKeyMarker") == 0) {
+		keep(&l->out->next_key, text);
+	} else if (strcmp(path, "NextUploadIdMarker") == 0) {
+		keep(&l->out->next_id, text);
+	}
+	return 0;
+}
+
+int
+s3_xml_uploads(const char *p, size_t n, s3_xml_upload_fn *fn, void *arg,
+	       struct s3_xml_uploads *out)
+{
+	static const char root[] = "ListMultipartUploadsResult";
+	struct uploads l = { .fn = fn, .arg = arg, .out = out };
+	int ret = s3_xml_parse(p, n, root, uploads_fn, &l);
+
+	free(l.key);
+	free(l.id);
+	if (ret == 0 && out->truncated &&
+	    (!out->next_key || !*out->next_key || !out->next_id))
+		ret = -EPROTO;
+	if (ret == 0 && out->truncated)
+		decode_likely(&out->next_key);
+	if (ret != 0)
+		s3_xml_uploads_release(out);
+	return ret;
+}
+
+void
+s3_xml_uploads_release(struct s3_xml_uploads *l)
+{
+	free(l->next_key);
+	free(l->next_id);
+	l->next_key = l->next_id = NULL;
+}
+
 /* --- one text -------------------------------------------------------------- */
 
 struct text {

@@ -45,6 +45,21 @@ int s3_xml_list(const char *p, size_t n, s3_xml_entry_fn *fn, void *arg,
 		struct s3_xml_list *out);
 void s3_xml_list_release(struct s3_xml_list *l);
 
+struct s3_xml_upload {
+	const char *key; /* decoded, if it looks encoded */
+	const char *id;
+	struct timespec begun; /* 0 = not told */
+};
+typedef int s3_xml_upload_fn(void *arg, const struct s3_xml_upload *u);
+struct s3_xml_uploads {
+	bool truncated;
+	char *next_key, *next_id; /* where the next page begins; owned */
+};
+/* A page of ListMultipartUploads.  Returns what fn returned when nonzero. */
+int s3_xml_uploads(const char *p, size_t n, s3_xml_upload_fn *fn, void *arg,
+		   struct s3_xml_uploads *out);
+void s3_xml_uploads_release(struct s3_xml_uploads *l);
+
 /* The text of one element ("UploadId"), NULL if it is not there; the caller
  * frees.  0 or as s3_xml_parse. */
 int s3_xml_text(const char *p, size_t n, const char *root, const char *path,

@@ -383,6 +383,7 @@ static const struct backend_ops s3_ops = {
 	.list = s3_list,
 	.statfs = s3_statfs,
 	.give_up = s3_give_up,
+	.old_uploads = s3_old_uploads,
 	.believe_absent = s3_believe_absent,
 	.fetch = s3_fetch,
 	.read = s3_read,

@@ -26,6 +26,7 @@
 
 #define PROBE_LIMIT (15 * NSEC_PER_SEC)
 #define ANSWER_MS 5000
+#define UPLOAD_OLD (24 * 60 * 60) /* seconds */
 
 struct doctor {
 	const struct options *opt;
@@ -110,6 +111,28 @@ check_cache(struct doctor *d)
 	    "cache directory %s: %" PRIu64 " MiB free", dir, room >> 20);
 }
 
+/* Nobody but who pays sees them. */
+static void
+tell_uploads(struct backend *be, struct be_ctx *ctx)
+{
+	uint64_t n;
+
+	/* (Who may not list them is not told.) */
+	if (be_old_uploads(be, ctx, UPLOAD_OLD, false, &n) < 0 || n == 0)
+		return;
+	printf("      %" PRIu64 " uploads were begun more than a day ago and "
+	       "never ended; the store keeps\n"
+	       "      and bills their parts.  Give the bucket a lifecycle rule:\n"
+	       "        {\"Rules\": [{\"ID\": \"sharedfs-uploads\", "
+	       "\"Status\": \"Enabled\",\n"
+	       "          \"Filter\": {\"Prefix\": \"\"},\n"
+	       "          \"AbortIncompleteMultipartUpload\": "
+	       "{\"DaysAfterInitiation\": 7}}]}\n"
+	       "      (aws s3api put-bucket-lifecycle-configuration), or mount "
+	       "with abort_uploads=7d\n",
+	       n);
+}
+
 static void
 check_store(struct doctor *d, const char *source)
 {
@@ -145,6 +168,8 @@ check_store(struct doctor *d, const char *source)
 		       "decided per node\n");
 	if (r == 0 && !be->caps.owner)
 		printf("      the store keeps no owners and modes\n");
+	if (r == 0)
+		tell_uploads(be, &ctx);
 	backend_free(be);
 }
 

@@ -33,6 +33,7 @@ static const struct {
 	{"readahead", "0", "4G", false},
 	{"drain_timeout", "0", "7d", false},
 	{"part_size", "5M", "5G", false},
+	{"abort_uploads", "1h", "365d", true},
 	{"parallel", "1", "256", false},
 };
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -265,6 +266,23 @@ take_over(struct worker *w)
 	free(opens.v);
 }
 
+/* Those of nodes that never came back ([S3.11]). */
+static void
+abort_uploads(struct fs *fs, struct be_ctx *ctx)
+{
+	int64_t age_s = fs->opt->abort_uploads / NSEC_PER_SEC;
+	uint64_t n;
+	int r = be_old_uploads(cache_backend(fs->cache), ctx, age_s, true, &n);
+
+	if (r < 0)
+		log_warn("worker", "abort_uploads: %s",
+			 ctx->err ? err_words(ctx->err) : strerror(-r));
+	else if (n)
+		log_warn("worker",
+			 "%" PRIu64 " uploads that never ended were aborted",
+			 n);
+}
+
 static void
 recover(void *arg)
 {
@@ -278,6 +296,8 @@ recover(void *arg)
 	};
 
 	cache_recover(fs->cache, &ctx);
+	if (fs->opt->abort_uploads > 0)
+		abort_uploads(fs, &ctx.be);
 }
 
 static int

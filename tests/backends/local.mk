@@ -14,6 +14,7 @@ shell_tests += \
 	tests/backends/conformance-s3.sh \
 	tests/backends/s3-bad-keys.sh \
 	tests/backends/s3-misconfig.sh \
+	tests/backends/s3-old-uploads.sh \
 	$(NULL)
 
 unit_tests += tests/bin/credentials-test

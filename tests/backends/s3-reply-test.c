@@ -659,6 +659,67 @@ stops(void **state)
 	toy_hook_set(w.toy, NULL, NULL);
 }
 
+/* Uploads come in pages; what is outside, or has no time, is nobody's. */
+static enum toy_do
+upload_pages(void *arg, const struct toy_req *r, struct buf *answer)
+{
+	static const char first[] =
+		"<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
+		"<Upload><Key>old%201</Key><UploadId>i1</UploadId>"
+		"<Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>"
+		"<Upload><Key>timeless</Key><UploadId>i2</UploadId></Upload>"
+		"<IsTruncated>true</IsTruncated>"
+		"<NextKeyMarker>a%20b</NextKeyMarker>"
+		"<NextUploadIdMarker>i2</NextUploadIdMarker>"
+		"</ListMultipartUploadsResult>";
+	static const char second[] =
+		"<ListMultipartUploadsResult>"
+		"<Upload><Key>young</Key><UploadId>i3</UploadId>"
+		"<Initiated>2020-01-02T00:00:00Z</Initiated></Upload>"
+		"<Upload><Key>old2</Key><UploadId>i4</UploadId>"
+		"<Initiated>2020-01-01T00:00:00Z</Initiated></Upload>"
+		"</ListMultipartUploadsResult>";
+	const char *text = first;
+	unsigned *aborted = arg;
+
+	if (strcmp(r->method, "DELETE") == 0) {
+		*aborted |= strstr(r->query, "uploadId=i1") &&
+					    strcmp(r->key, "old%201") == 0 ? 1 :
+			    strstr(r->query, "uploadId=i4") ? 2 : 4;
+		buf_addstr(answer, "HTTP/1.1 204 No Content\r\n\r\n");
+		return TOY_REPLY;
+	}
+	if (!strstr(r->query, "uploads"))
+		return TOY_NORMAL;
+	if (strstr(r->query, "key-marker")) {
+		if (!strstr(r->query, "key-marker=a%20b") ||
+		    !strstr(r->query, "upload-id-marker=i2"))
+			*aborted |= 8;
+		text = second;
+	}
+	buf_addf(answer,
+		 "HTTP/1.1 200 OK\r\nDate: Thu, 02 Jan 2020 12:00:00 GMT\r\n"
+		 "Content-Length: %zu\r\n\r\n%s",
+		 strlen(text), text);
+	return TOY_REPLY;
+}
+
+static void
+old_uploads(void **state)
+{
+	unsigned aborted = 0;
+	uint64_t n;
+
+	toy_hook_set(w.toy, upload_pages, &aborted);
+	assert_int_equal(be_old_uploads(w.be, ctx(0), 86400, false, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(aborted, 0);
+	assert_int_equal(be_old_uploads(w.be, ctx(0), 86400, true, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(aborted, 1 | 2);
+	toy_hook_set(w.toy, NULL, NULL);
+}
+
 int
 main(void)
 {
@@ -676,6 +737,7 @@ main(void)
 		cmocka_unit_test(lost_reply),
 		cmocka_unit_test(bytes_lost_on_the_way),
 		cmocka_unit_test(endless_headers),
+		cmocka_unit_test(old_uploads),
 		cmocka_unit_test(stops),
 	};
 

@@ -35,6 +35,26 @@ list(const char *p, size_t n)
 	s3_xml_list_release(&page);
 }
 
+static int
+upload(void *arg, const struct s3_xml_upload *u)
+{
+	FUZZ_CHECK(u->key && u->id && *u->id);
+	FUZZ_CHECK(u->begun.tv_nsec >= 0 && u->begun.tv_nsec < 1000000000);
+	return ++*(unsigned *)arg == 5 ? 7 : 0;
+}
+
+static void
+uploads(const char *p, size_t n)
+{
+	struct s3_xml_uploads page = { 0 };
+	unsigned seen = 0;
+	int ret = s3_xml_uploads(p, n, upload, &seen, &page);
+
+	FUZZ_CHECK(ret <= 0 || (ret == 7 && seen == 5));
+	FUZZ_CHECK(ret || !page.truncated || (page.next_id && *page.next_key));
+	s3_xml_uploads_release(&page);
+}
+
 static void
 error(const char *p, size_t n, int status)
 {
@@ -83,6 +103,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	switch (data[0]) {
 	case 'l':
 		list(s, size);
+		break;
+	case 'm':
+		uploads(s, size);
 		break;
 	case 't':
 		s3_xml_text(s, size, "InitiateMultipartUploadResult",

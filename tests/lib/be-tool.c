@@ -6,7 +6,8 @@
  * Commands: probe, ls PATH, stat PATH, cat PATH, put FILE PATH, new PATH,
  * mkdir PATH, ln TARGET PATH, readlink PATH, rm PATH, rmdir PATH,
  * mv FROM TO, mvn FROM TO (no replace), cp FROM TO, chmod OCTAL PATH,
- * setxattr PATH NAME VALUE, getxattr PATH NAME, lsxattr PATH.
+ * setxattr PATH NAME VALUE, getxattr PATH NAME, lsxattr PATH,
+ * uploads SECONDS, abort-uploads SECONDS (how many are older).
  * Exit: 0, 1 with "ERRNAME: words" on stderr, 2 usage.  -s prints the counters.
  */
 #include <config.h>
@@ -181,6 +182,13 @@ run(struct backend *be, struct be_ctx *ctx, int argc, char **argv)
 		     i += strlen(names + i) + 1)
 			puts(names + i);
 		free(names);
+		return ret;
+	} else if (strcmp(cmd, "uploads") == 0 ||
+		   strcmp(cmd, "abort-uploads") == 0) {
+		ret = be_old_uploads(be, ctx, strtol(a1, NULL, 10),
+				     *cmd == 'a', &got);
+		if (ret == 0)
+			printf("%" PRIu64 "\n", got);
 		return ret;
 	} else {
 		return be_fail(ctx, -EINVAL, false, "no such command: %s", cmd);
