@@ -103,6 +103,9 @@ struct content {
 	 * (expose.c); until the last handle is gone. */
 	bool exposed, exposed_rw;
 	bool exposed_other; /* … but a file that is no longer this content */
+	bool apart; /* exposed_rw, and what is not dirty of fd is of an older
+		     * version than base, since the kernel may be writing it.
+		     * Then racy, too: no new open gets it */
 	bool mappable;	    /* … and somebody may map it to write to it */
 	bool stamp_ok;	    /* stamp is of the bytes that were last hashed */
 	struct stat stamp;

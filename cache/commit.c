@@ -165,6 +165,9 @@ struct sending {
 	struct be_commit commit;
 	struct be_attr attr;
 	struct rangeset dirty, left;
+	bool apart;
+	uint64_t clean_end;
+	int joined; /* a file that commit.fd is then; -1: none yet */
 	struct origin_of from; /* what the store may copy; path NULL: nothing */
 	uint64_t gen;
 	unsigned mask;
@@ -174,7 +177,8 @@ struct sending {
 static void
 take_origin_locked(struct content *k, struct sending *s)
 {
-	const struct origin_of *of = origin_find_locked(k, &s->commit);
+	const struct origin_of *of =
+		k->apart ? NULL : origin_find_locked(k, &s->commit);
 
 	free(s->from.path);
 	s->from.path = NULL;
@@ -182,6 +186,17 @@ take_origin_locked(struct content *k, struct sending *s)
 		s->from = *of;
 		s->from.path = xstrdup(of->path);
 	}
+}
+
+/* Of a file that is apart nobody but us has cut the end off. */
+static uint64_t
+size_locked(const struct content *k)
+{
+	bool longer = k->apart && !k->truncated && k->in_store &&
+		      k->clean_end == k->base_size &&
+		      k->base_size > k->attr.size;
+
+	return longer ? k->base_size : k->attr.size;
 }
 
 static void
@@ -196,13 +211,13 @@ take_locked(struct content *k, struct sending *s)
 	s->mask = k->attr_sending;
 	s->gen = k->gen;
 	s->attr = k->attr;
-	k->commit_size = k->commit_end = k->attr.size;
+	k->commit_size = k->commit_end = size_locked(k);
 	/* A truncate since then made some of it moot. */
 	rangeset_del(&k->sending, k->attr.size, UINT64_MAX / 2);
 	rangeset_copy(&s->dirty, &k->sending);
 
 	s->commit.fd = k->fd;
-	s->commit.size = k->attr.size;
+	s->commit.size = s->attr.size = k->commit_size;
 	s->commit.whole = k->truncated || !k->in_store ||
 			  !be_ver_known(&k->base);
 	if (s->commit.whole) {
@@ -224,12 +239,14 @@ take_locked(struct content *k, struct sending *s)
 	s->commit.attr = &s->attr;
 	s->commit.mask = s->mask | BE_SET_MTIME_SOFT;
 	s->commit.ahead = NULL;
-	if (early_fits_locked(k)) {
+	if (!k->apart && early_fits_locked(k)) {
 		rangeset_copy(&s->left, &k->early_left);
 		s->commit.ahead = k->early;
 		s->commit.left = s->left.v;
 		s->commit.nleft = s->left.n;
 	}
+	s->apart = k->apart && !s->commit.whole;
+	s->clean_end = k->clean_end;
 	take_origin_locked(k, s);
 }
 
@@ -262,11 +279,16 @@ sent_locked(struct content *k, const struct sending *s,
 	k->base_size = s->commit.size;
 	k->clean_end = k->commit_end;
 	k->commit_size = 0;
-	k->racy = out->flags & BE_ATTR_RACY;
+	k->apart = k->apart && !s->commit.whole;
+	k->racy = k->apart || (out->flags & BE_ATTR_RACY);
 	k->since = (struct timespec){ 0 };
 	expose_sent_locked(k);
 	if (k->gen == s->gen && !k->attr_dirty) {
+		uint64_t size = k->attr.size;
+
 		k->attr = *out;
+		if (k->apart)
+			k->attr.size = size;
 	} else {
 		/* written meanwhile: its own size and times are newer */
 		k->attr.ver = out->ver;
@@ -323,6 +345,27 @@ shift(int fd, uint64_t from, uint64_t to, uint64_t len)
 	return 0;
 }
 
+static int
+copy_range(int from, int to, const struct range *r)
+{
+	size_t step = r->len < (1u << 20) ? r->len : (1u << 20);
+	_cleanup_free_ char *p = xmalloc(step);
+
+	for (uint64_t done = 0; done < r->len;) {
+		size_t n = r->len - done < step ? r->len - done : step, got;
+		int ret = read_all(from, p, n, r->off + done, &got);
+
+		if (ret == 0 && got < n)
+			ret = -ENODATA; /* cut meanwhile */
+		if (ret == 0)
+			ret = io_write_all(to, p, n, r->off + done);
+		if (ret < 0)
+			return ret;
+		done += n;
+	}
+	return 0;
+}
+
 /* Our bytes were appended to a file that another node has changed (or made)
  * meanwhile: they now follow its end, so that nobody's are lost. */
 static int
@@ -362,6 +405,18 @@ rebase_over_locked(struct content *k, const struct be_attr *now)
 		log_warn("cache", "truncate of a staging file: %m");
 }
 
+/* The same of a file that the kernel may be writing: its bytes can't be moved
+ * about. */
+static void
+rebase_apart_locked(struct content *k)
+{
+	for (size_t i = 0; i < k->sending.n; i++)
+		rangeset_add(&k->dirty, k->sending.v[i].off,
+			     k->sending.v[i].len);
+	rangeset_clear(&k->sending);
+	k->apart = k->racy = true;
+}
+
 static int
 rebase(struct content *k, const struct be_attr *now)
 {
@@ -369,9 +424,6 @@ rebase(struct content *k, const struct be_attr *now)
 	int ret = 0;
 
 	pthread_mutex_lock(&k->lock);
-	/* Bytes that the kernel may be writing can't be moved about. */
-	if (k->exposed_rw)
-		k->truncated = true;
 	appended = k->append_only && !k->truncated;
 	/* Until the next attempt writes down what holds then.  Else the bytes
 	 * stay where the record says. */
@@ -379,9 +431,13 @@ rebase(struct content *k, const struct be_attr *now)
 		content_journal_locked(k, JOURNAL_JOINING, NULL, 0, NULL);
 	if (appended)
 		ret = rebase_append_locked(k, now);
+	else if (!k->truncated && k->exposed_rw)
+		rebase_apart_locked(k);
 	else if (!k->truncated)
 		rebase_over_locked(k, now);
 	if (ret == 0) {
+		bool cut = k->in_store && k->clean_end < k->base_size;
+
 		k->clean_bad = true; /* it is of the old version */
 		k->base_gen++;
 		k->gen++;
@@ -392,6 +448,7 @@ rebase(struct content *k, const struct be_attr *now)
 		k->attr.ino = now->ino;
 		k->clean_end = k->truncated	       ? 0 :
 			       now->size < k->attr.size ? now->size :
+			       k->apart && !cut	       ? now->size :
 							  k->attr.size;
 	}
 	pthread_mutex_unlock(&k->lock);
@@ -402,7 +459,7 @@ rebase(struct content *k, const struct be_attr *now)
 static int
 recreate(struct content *k, struct cache_ctx *ctx)
 {
-	int ret = content_complete(k, ctx);
+	int ret = k->apart ? -ESTALE : content_complete(k, ctx);
 
 	if (ret < 0)
 		return err_set(ctx->be.err, -ESTALE,
@@ -542,6 +599,39 @@ fetch_needed(struct content *k, struct cache_ctx *ctx,
 	return ret;
 }
 
+/* What is sent of a file that is apart: the base's bytes, and over them the
+ * dirty ones, in a file of its own.  Only what commit() is going to read. */
+static int
+join_apart(struct content *k, struct cache_ctx *ctx, struct sending *s)
+{
+	struct rangeset need = RANGESET_INIT;
+	struct be_commit *c = &s->commit;
+	_cleanup_free_ char *name = NULL;
+	struct be_sink sink;
+	int ret;
+
+	if (s->joined < 0) {
+		ret = store_private_new(k->c->store, &s->joined, &name);
+		if (ret < 0)
+			return err_set(ctx->be.err, ret,
+				       "the cache disk can't take a new file");
+		store_private_drop(k->c->store, name);
+	}
+	if (ftruncate(s->joined, 0) < 0 || ftruncate(s->joined, c->size) < 0)
+		return -errno;
+	sink = be_sink_to_fd(&s->joined);
+	ret = be_need(k->c->be, c, &need);
+	rangeset_del(&need, s->clean_end, UINT64_MAX / 2);
+	for (size_t i = 0; i < need.n && ret == 0; i++)
+		ret = content_base_read(k, ctx, c->path, &c->base, need.v[i],
+					&sink);
+	rangeset_release(&need);
+	for (size_t i = 0; i < c->ndirty && ret == 0; i++)
+		ret = copy_range(k->fd, s->joined, &c->dirty[i]);
+	c->fd = s->joined;
+	return ret;
+}
+
 /* The store copies what it has.  1: it can't, or no longer has it: then the
  * bytes are sent. */
 static int
@@ -575,7 +665,8 @@ transfer(struct content *k, struct cache_ctx *ctx, struct sending *s,
 
 	s->unknown = false;
 	if (ret > 0) {
-		ret = fetch_needed(k, ctx, &s->commit);
+		ret = s->apart ? join_apart(k, ctx, s) :
+				 fetch_needed(k, ctx, &s->commit);
 		/* The base is gone.  If it was the earlier attempt that
 		 * replaced it, nobody else did (rule 2). */
 		s->commit.look = ret == -ESTALE && resumed;
@@ -727,7 +818,8 @@ lock_path(struct content *k, struct cache_ctx *ctx, struct key *key,
 static int
 send(struct content *k, struct cache_ctx *ctx)
 {
-	struct sending s = { .dirty = RANGESET_INIT, .left = RANGESET_INIT };
+	struct sending s = { .dirty = RANGESET_INIT, .left = RANGESET_INIT,
+			     .joined = -1 };
 	_cleanup_free_ char *path = NULL;
 	struct key key;
 	int ret = lock_path(k, ctx, &key, &path);
@@ -757,6 +849,8 @@ send(struct content *k, struct cache_ctx *ctx)
 	rangeset_release(&s.dirty);
 	rangeset_release(&s.left);
 	free(s.from.path);
+	if (s.joined >= 0)
+		close(s.joined);
 	return ret;
 }
 

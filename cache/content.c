@@ -385,7 +385,7 @@ static bool
 publishable_locked(struct content *k)
 {
 	return k->fd >= 0 && k->private_name && !content_unsent_locked(k) &&
-	       !k->exposed_rw &&
+	       !k->exposed_rw && !k->apart &&
 	       !k->unlinked && !k->racy && !k->unkept && be_ver_known(&k->base) &&
 	       k->attr.size == k->base_size && k->clean_end == k->base_size &&
 	       rangeset_has(&k->present, 0, k->base_size);

@@ -172,7 +172,7 @@ expose_scan(struct content *k)
 	k->nscanned = n;
 	expose_refresh_locked(k);
 	k->attr.size = st.st_size;
-	if (k->clean_end > k->attr.size)
+	if (k->clean_end > k->attr.size && !k->apart)
 		k->clean_end = k->attr.size;
 	rangeset_del(&k->dirty, k->attr.size, EVERYTHING);
 	mark_changed_locked(k, st.st_size);

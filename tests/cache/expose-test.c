@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "cache/cache-priv.h"
+#include "common/cleanup.h"
+#include "common/xalloc.h"
 #include "tests/cache/gate.h"
 #include "tests/cache/nodes.h"
 #include "tests/lib/unit.h"
@@ -102,11 +104,134 @@ mapping_ends_while_opening(void **state)
 	node_stop(&other);
 }
 
+#define BLOCK (128u * 1024)
+
+/* So many blocks of letters; the caller frees. */
+static char *
+blocks(const char *letters)
+{
+	size_t n = strlen(letters);
+	char *s = xmalloc(n * BLOCK + 1);
+
+	for (size_t i = 0; i < n; i++)
+		memset(s + i * BLOCK, letters[i], BLOCK);
+	s[n * BLOCK] = '\0';
+	return s;
+}
+
+static void
+put_blocks(struct node *n, const char *letters)
+{
+	_cleanup_free_ char *s = blocks(letters);
+
+	node_put(n, "f", s);
+}
+
+static void
+is_blocks(struct node *n, const char *letters)
+{
+	_cleanup_free_ char *s = blocks(letters);
+
+	node_is(n, "f", s);
+}
+
+/* As the kernel writes: a block of that letter. */
+static void
+kernel_writes(int fd, unsigned block, char letter)
+{
+	char text[] = { letter, '\0' };
+	_cleanup_free_ char *s = blocks(text);
+
+	assert_int_equal(pwrite(fd, s, BLOCK, (off_t)block * BLOCK), BLOCK);
+}
+
+/* [P9.1]: the bytes that this node wrote lie over the other node's, also when
+ * its kernel wrote them and has the file still. */
+static void
+conflict_of_kernel(bool in_place)
+{
+	struct backend *be, *other_be;
+	struct be_attr cut = { .size = BLOCK };
+	struct cache_stats st;
+	struct be_caps caps;
+	struct node n, other;
+	struct cfile *f;
+	int fd;
+
+	backend_mem_caps(&caps, in_place);
+	assert_int_equal(backend_mem_open_as(&caps, &be), 0);
+	assert_int_equal(backend_mem_share(be, &other_be), 0);
+	node_start(&n, be, NULL);
+	node_start(&other, other_be, NULL);
+	put_blocks(&n, "aaa");
+	f = node_open(&n, "f", O_RDWR);
+	if (cache_expose(f, &n.ctx, false, &fd) < 0) {
+		print_message("SKIP: ctime does not move with each write\n");
+		cache_release(f, &n.ctx);
+		node_stop(&n);
+		node_stop(&other);
+		skip();
+	}
+	kernel_writes(fd, 0, 'N');
+	put_blocks(&other, "oooo");
+	assert_int_equal(cache_flush(f, &n.ctx), 0);
+	is_blocks(&other, "Nooo");
+	cache_stats_get(n.c, &st);
+	assert_int_equal(st.conflicts, 1);
+	/* Who opens it now gets what the store has. */
+	assert_int_equal(cache_open(n.c, &n.ctx, "f", O_RDONLY, &(struct cfile *){
+				    NULL }, &(bool){ false }), -ESTALE);
+	is_blocks(&n, "Nooo");
+	/* The kernel goes on; nothing of the other's is taken back by that. */
+	kernel_writes(fd, 1, 'M');
+	assert_int_equal(cache_flush(f, &n.ctx), 0);
+	is_blocks(&other, "NMoo");
+	put_blocks(&other, "p");
+	kernel_writes(fd, 2, 'L');
+	assert_int_equal(cache_flush(f, &n.ctx), 0);
+	{
+		_cleanup_free_ char *s = blocks("p0L");
+
+		memset(s + BLOCK, 0, BLOCK);
+		_cleanup_free_ char *got = xmalloc(3 * BLOCK);
+		struct cfile *g = node_open(&other, "f", O_RDONLY);
+		size_t len;
+
+		assert_int_equal(cache_read(g, &other.ctx, 0, got, 3 * BLOCK,
+					    &len), 0);
+		assert_int_equal(len, 3 * BLOCK);
+		assert_memory_equal(got, s, len);
+		cache_release(g, &other.ctx);
+	}
+	/* What is cut here stays cut. */
+	assert_int_equal(cache_setattr(n.c, &n.ctx, "f", f, CACHE_SET_SIZE,
+				       &cut, &cut), 0);
+	assert_int_equal(node_close(&n, f), 0);
+	is_blocks(&other, "p");
+	is_blocks(&n, "p");
+	node_stop(&n);
+	node_stop(&other);
+}
+
+static void
+conflict_of_kernel_whole(void **state)
+{
+	conflict_of_kernel(false);
+}
+
+static void
+conflict_of_kernel_in_place(void **state)
+{
+	conflict_of_kernel(true);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mapping_ends_while_opening),
+		cmocka_unit_test(conflict_of_kernel_whole),
+		cmocka_unit_test(conflict_of_kernel_in_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
