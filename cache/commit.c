@@ -475,6 +475,113 @@ recreate(struct content *k, struct cache_ctx *ctx)
 	return 0;
 }
 
+/* Has the store these bytes of ours at their place?  1: yes. */
+static int
+has_bytes(struct content *k, struct cache_ctx *ctx, const char *path,
+	  const struct be_ver *ver, const struct range *r)
+{
+	size_t step = r->len < FETCH_MAX ? r->len : FETCH_MAX;
+	_cleanup_free_ char *ours = xmalloc(step);
+	_cleanup_free_ char *theirs = xmalloc(step);
+
+	for (uint64_t done = 0; done < r->len;) {
+		uint64_t left = r->len - done, there = 0;
+		size_t n = left < step ? left : step, here = 0;
+		struct be_sink_mem mem = { theirs, r->off + done, n };
+		struct be_sink sink = be_sink_to_mem(&mem);
+		int ret = be_read(k->c->be, &ctx->be, path, ver, r->off + done,
+				  n, &sink, &there);
+
+		if (ret == 0)
+			ret = read_all(k->fd, ours, n, r->off + done, &here);
+		if (ret < 0)
+			return ret;
+		if (here < n || there < n || memcmp(ours, theirs, n) != 0)
+			return 0;
+		done += n;
+	}
+	return 1;
+}
+
+/* All that was sent is in `now`, whose other bytes are another node's. */
+static void
+come_through_locked(struct content *k, const struct sending *s,
+		    const struct be_attr *now)
+{
+	const unsigned set = BE_SET_MODE | BE_SET_UID | BE_SET_GID;
+	bool still = k->gen == s->gen;
+
+	rangeset_clear(&k->sending);
+	/* (Its times are the other's.) */
+	k->attr_dirty |= k->attr_sending & set;
+	k->attr_sending = 0;
+	k->commit_size = 0;
+	k->in_store = true;
+	k->truncated = k->reserved = false;
+	k->clean_bad = true;
+	k->base = now->ver;
+	k->base_size = k->clean_end = now->size;
+	k->base_gen++;
+	k->gen++;
+	expose_sent_locked(k);
+	if (k->exposed_rw) {
+		k->apart = k->racy = true;
+	} else {
+		rangeset_copy(&k->present, &s->dirty);
+		for (size_t i = 0; i < k->dirty.n; i++)
+			rangeset_add(&k->present, k->dirty.v[i].off,
+				     k->dirty.v[i].len);
+		if (still || k->attr.size < now->size)
+			k->attr.size = now->size;
+		if (ftruncate(k->fd, k->attr.size) < 0)
+			log_warn("cache", "truncate of a staging file: %m");
+	}
+	k->attr.ver = now->ver;
+	k->attr.ino = now->ino;
+	if (k->exposed_rw)
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	else if (!content_unsent_locked(k))
+		content_settled_locked(k);
+}
+
+/*
+ * The answer to the first attempt was lost, and the store has another version
+ * by now.  If all that was sent is in it at its place, then it had come through,
+ * and another node has gone on from there, by an append for instance; nothing
+ * is to be sent again.  1: so it is.
+ */
+static int
+has_come_through(struct content *k, struct cache_ctx *ctx, const char *path,
+		 const struct sending *s)
+{
+	const struct be_commit *c = &s->commit;
+	struct be_attr now;
+	int ret;
+
+	/* What was appended may be there twice by right. */
+	if (c->append || c->size == 0 || !c->ndirty)
+		return 0;
+	ret = be_getattr(k->c->be, &ctx->be, path, BE_HINT_FILE, &now);
+	if (ret == -ENOENT)
+		return 0;
+	if (ret < 0)
+		return ret;
+	if (!S_ISREG(now.mode) || now.size < c->size)
+		return 0;
+	for (size_t i = 0; i < c->ndirty; i++) {
+		ret = has_bytes(k, ctx, path, &now.ver, &c->dirty[i]);
+		if (ret <= 0)
+			return ret == -ESTALE ? 0 : ret;
+	}
+	log_info("cache", "\"%s\": what was sent is there, and another node has"
+		 " gone on from it", path);
+	attr_set_own(k->c, path, &now);
+	pthread_mutex_lock(&k->lock);
+	come_through_locked(k, s, &now);
+	pthread_mutex_unlock(&k->lock);
+	return 1;
+}
+
 /* Is what the store has behind our base the beginning of what we append?
  * Nobody else commits k. */
 static int
@@ -771,6 +878,12 @@ attempt(struct content *k, struct cache_ctx *ctx, const char *path,
 		give_back_locked(k, s->mask);
 		pthread_mutex_unlock(&k->lock);
 		return 1;
+	}
+	if (resumed && (ret == -EEXIST || ret == -ESTALE)) {
+		int there = has_come_through(k, ctx, path, s);
+
+		if (there)
+			return there;
 	}
 	if (ret == -ESTALE && resumed && k->c->be->caps.random_write &&
 	    !k->abandoned) {

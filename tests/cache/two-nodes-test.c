@@ -378,6 +378,54 @@ killed_twice(bool in_place)
 	pair_stop(&p);
 }
 
+/* A worker was killed before it had the answer to its upload, and another node
+ * has appended to what that brought: the next worker does not send it over the
+ * appended bytes (P9.6). */
+static void
+appended_behind_killed(bool in_place)
+{
+	struct journal_rec rec = { .path = (char *)"f",
+				   .state = JOURNAL_SENDING,
+				   .opid.s = "first-attempt",
+				   .cond.pre = BE_MATCH,
+				   .cond.ver = { .len = 1, .b = "1" },
+				   .base = { .len = 1, .b = "1" },
+				   .base_size = 5,
+				   .whole = true,
+				   .size = 4,
+				   .mode = S_IFREG | 0644 };
+	struct cache_stats st;
+	struct pair p;
+	struct cfile *f;
+	unsigned n = 0;
+	char *name;
+	int fd;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.b, "f", "mine"); /* as if it were that upload */
+	f = node_open(&p.b, "f", O_WRONLY | O_APPEND);
+	node_append(&p.b, f, " and b's");
+	assert_int_equal(node_close(&p.b, f), 0);
+	assert_int_equal(store_private_new(p.a.c->store, &fd, &name), 0);
+	assert_int_equal(write(fd, "mine", 4), 4);
+	assert_int_equal(journal_put(p.a.c->store, name, &rec, NULL), 0);
+	cache_takeover(p.a.c, everything, NULL);
+	f = node_open(&p.a, "f", O_RDWR);
+	assert_int_equal(cache_flush(f, &p.a.ctx), 0);
+	node_is(&p.b, "f", "mine and b's");
+	node_is(&p.a, "f", "mine and b's");
+	cache_stats_get(p.a.c, &st);
+	assert_int_equal(st.conflicts, 0);
+	journal_scan(p.a.c->store, is_still_sending, &n);
+	assert_int_equal(n, 0);
+	node_write(&p.a, f, 0, "MI");
+	assert_int_equal(node_close(&p.a, f), 0);
+	node_is(&p.b, "f", "MIne and b's");
+	close(fd);
+	free(name);
+	pair_stop(&p);
+}
+
 static void
 is_there(void *arg, const char *name, struct journal_rec *r)
 {
@@ -556,6 +604,7 @@ BOTH(removed)
 BOTH(exclusive)
 BOTH(joining_cut_short)
 BOTH(killed_twice)
+BOTH(appended_behind_killed)
 BOTH(cut_not_answered)
 BOTH(listings)
 BOTH(lookup_asks_for_open)
@@ -572,7 +621,8 @@ main(void)
 		TEST(believed_absence), TEST(appends), TEST(conflicts),
 		TEST(base_gone), TEST(removed), TEST(exclusive), TEST(joining_cut_short),
 		TEST(listings), TEST(lookup_asks_for_open),
-		TEST(killed_twice), TEST(cut_not_answered),
+		TEST(killed_twice), TEST(appended_behind_killed),
+		TEST(cut_not_answered),
 		TEST(truncated_after_close),
 		TEST(created_after_removal),
 	};
