@@ -86,6 +86,11 @@ other_value(const struct opt *opt, const char **canonical)
 		*canonical = "2097152";
 		return "2M";
 	case OPT_DURATION:
+		if (options_limits(opt->name, &min, &max) &&
+		    strcmp(min, "1h") == 0) {
+			*canonical = "5400";
+			return "1.5h";
+		}
 		*canonical = "1500ms";
 		return "1.5s";
 	case OPT_WORD:
@@ -270,6 +275,7 @@ limits_hold(void **state)
 		"io_threads=1025",
 		"timeo=1ms",
 		"timeo=8d",
+		"abort_uploads=7",
 		"actimeo=2d",
 		"cache_size=10",
 		"part_size=1M",
