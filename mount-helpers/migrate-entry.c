@@ -602,6 +602,12 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 	}
 	if (!e.known)
 		mig_leftover(w, path, kind);
+void
+mig_entry_left_out(struct mig *m, const char *path)
+{
+	mig_list(m, MIG_LEFT_OUT, path, "sharedfs keeps this name for itself");
+}
+
 	mig_rec_of_stat(&e.rec, st);
 	switch (kind) {
 	case 'f':
@@ -611,6 +617,10 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 		dir_entry(&e);
 		break;
 	case 'l':
+	if (mig_source_reserved(path)) {
+		mig_entry_left_out(w->m, path);
+		return false;
+	}
 		symlink_entry(&e);
 		break;
 	case 'p':

@@ -146,6 +146,11 @@ scan_entry(struct pass *p, const char *dir, int fd, const char *name)
 			 "another file system is mounted there");
 		return;
 	}
+	if (S_ISDIR(st.st_mode) && mig_source_reserved(path)) {
+		/* With all that is in it. */
+		mig_entry_left_out(p->m, path);
+		return;
+	}
 	if (S_ISREG(st.st_mode) &&
 	    mig_journal_get(p->m->journal, path, &rec) &&
 	    mig_entry_same(&rec, &st)) {

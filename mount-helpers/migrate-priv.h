@@ -145,6 +145,8 @@ bool mig_source_racy(const struct stat *st);
 /* What the store is to know of it; ids translated. */
 struct be_attr mig_source_attr(struct mig *m, const struct stat *st);
 
+/* A name that sharedfs keeps for itself. */
+bool mig_source_reserved(const char *path);
 /* --- journal --------------------------------------------------------------- */
 
 /* What was sent: the source as it was then, and what the store made of it. */
@@ -260,6 +262,8 @@ void mig_rec_of_stat(struct mig_rec *r, const struct stat *st);
 bool mig_entry_same(const struct mig_rec *r, const struct stat *st);
 /* The time of a directory, after all was put into it. */
 void mig_entry_dir_time(struct mig_worker *w, const char *path);
+/* A name that mig_source_reserved() knows. */
+void mig_entry_left_out(struct mig *m, const char *path);
 
 /* What the last run left half done at path, if it is no `kind` ('\0': the source
  * has nothing there), goes. */

@@ -68,6 +68,14 @@ mig_source_readlink(struct mig *m, const char *path, char **target)
 }
 
 bool
+mig_source_reserved(const char *path)
+{
+	return strcmp(path, ".sharedfs-root") == 0 ||
+	       (strncmp(path, ".sharedfs-probe-", 16) == 0 &&
+		!strchr(path, '/'));
+}
+
+bool
 mig_source_racy(const struct stat *st)
 {
 	int64_t now = timespec_ns(clock_wall());

@@ -56,8 +56,7 @@ check_name(struct mig *m, struct mig_tree *t, const char *path,
 		odd(t, MIG_ODD_LONG, path);
 	if (!is_utf8(name))
 		odd(t, MIG_ODD_NAME, path);
-	if (path == name && (strncmp(name, ".sharedfs-probe-", 16) == 0 ||
-			     strcmp(name, ".sharedfs-root") == 0))
+	if (mig_source_reserved(path))
 		odd(t, MIG_ODD_RESERVED, path);
 }
 

@@ -4,6 +4,7 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/migrate/tree.sh"
 need_mount
+need_program setpriv
 
 src=$work/src
 plain_tree "$src" 20
@@ -82,6 +83,46 @@ migrate "$work/A"
 ended "a share" 2
 said "is a share already"
 umount_node "$work/A"
+
+# A cut-over that can't be, before anything is sent.
+mkdir "$work/bound"
+mount --bind "$src" "$work/bound"
+migrate "$work/bound" --cutover
+refused "a mount point" "is a mount point"
+umount "$work/bound"
+mkdir "$src.before-sharedfs"
+: >"$src.before-sharedfs/old"
+migrate "$src" --cutover
+refused "an old tree" "an earlier cut-over of this directory was not undone"
+rm -r "$src.before-sharedfs"
+migrate "$src" --undo
+ended "undo of nothing" 1
+said "no cut-over of $src"
+migrate "$src" --undo=maybe
+refused "a wrong word" "nothing or alone"
+migrate "$src" --undo --cutover
+refused "both" "--undo goes with none of"
+
+# As another user, who may not mount, nor read everything.
+as_daemon()
+{
+	code=0
+	setpriv --reuid=1 --regid=1 --clear-groups \
+		migrate-local-uploads "$src" "$SOURCE" -o "$OPTS" \
+		--state="$work/its" --progress=plain --throttle=off \
+		"$@" >"$work/out" 2>&1 || code=$?
+}
+mkdir "$work/its" "$work/its/cache"
+chown -R 1:1 "$work/its" "$store_dir"
+chown 1:1 "$work"
+OPTS=$OPTS,cache_dir=$work/its/cache
+as_daemon --cutover
+refused "cut-over by a user" "--cutover needs root"
+as_daemon --dry-run
+ended "a look by a user" 0
+said "files or directories that can't be read: not carried; run this as root"
+chown -R 0:0 "$store_dir" "$work/its"
+chown 0:0 "$work"
 
 tree_list "$src" >"$work/after"
 diff "$work/before" "$work/after" || fail "the source was changed"

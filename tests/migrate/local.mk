@@ -7,6 +7,7 @@ shell_tests += \
 	tests/migrate/kill-cutover.sh \
 	tests/migrate/large.sh \
 	tests/migrate/live.sh \
+	tests/migrate/preflight.sh \
 	tests/migrate/throttle.sh \
 	tests/migrate/undo.sh \
 	$(NULL)
