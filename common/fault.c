@@ -31,4 +31,11 @@ fault_point(const char *name)
 		kill(getpid(), SIGKILL);
 }
 
+void
+fault_stop(const char *name)
+{
+	if (fault_armed(name))
+		kill(getpid(), SIGSTOP);
+}
+
 #endif

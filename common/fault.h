@@ -4,7 +4,8 @@
  * instruction: FAULT_POINT("name") in a --enable-dev build, started with
  * SHAREDFS_FAULTS=DIR in the environment, removes DIR/name and, if it was
  * there, ends by SIGKILL.  So each file that a test makes kills once, whichever
- * process comes by first.  Other builds have nothing of it.
+ * process comes by first.  FAULT_STOP is the same with SIGSTOP: the test changes
+ * what it likes and lets the process go on.  Other builds have nothing of it.
  */
 #ifndef COMMON_FAULT_H
 #define COMMON_FAULT_H
@@ -15,7 +16,9 @@
 /* true: the file was there (and is gone now). */
 bool fault_armed(const char *name);
 void fault_point(const char *name);
+void fault_stop(const char *name);
 #define FAULT_POINT(name) fault_point(name)
+#define FAULT_STOP(name) fault_stop(name)
 #else
 static inline bool
 fault_armed(const char *name)
@@ -24,6 +27,7 @@ fault_armed(const char *name)
 	return false;
 }
 #define FAULT_POINT(name) ((void)0)
+#define FAULT_STOP(name) ((void)0)
 #endif
 
 #endif

@@ -264,12 +264,30 @@ send_file(struct entry *e, int fd)
 	return r;
 }
 
+/* It is another file than when it was opened: to be looked at again. */
+static bool
+has_changed(const struct entry *e, int fd)
+{
+	struct stat now;
+
+	return fstat(fd, &now) < 0 || mig_ns(now.st_mtim) != e->rec.mtime ||
+	       mig_ns(now.st_ctim) != e->rec.ctime ||
+	       now.st_size != e->st.st_size;
+}
+
+static void
+look_again(struct entry *e)
+{
+	mig_count(e->m, MIG_RETRIED, 1);
+	if (e->m->follow)
+		mig_follow_add(e->m->follow, e->path);
+}
+
 static void
 file_entry(struct entry *e)
 {
 	_cleanup_close_ int fd = mig_source_open(e->m, e->path, O_RDONLY);
 	bool linked = false;
-	struct stat now;
 	int r;
 
 	if (fd == -ENOENT) {
@@ -299,17 +317,14 @@ file_entry(struct entry *e)
 	}
 	r = linked && !e->known && try_link(e) ? 0 : send_file(e, fd);
 	if (r == 0) {
-		if (fstat(fd, &now) < 0 ||
-		    mig_ns(now.st_mtim) != e->rec.mtime ||
-		    mig_ns(now.st_ctim) != e->rec.ctime ||
-		    (uint64_t)now.st_size != e->rec.size)
+		if (has_changed(e, fd) ||
+		    e->rec.size != (uint64_t)e->st.st_size)
 			e->rec.flags |= MIG_REC_RACY;
-		if (e->rec.flags & MIG_REC_RACY) {
-			mig_count(e->m, MIG_RETRIED, 1);
-			if (e->m->follow)
-				mig_follow_add(e->m->follow, e->path);
-		}
+		if (e->rec.flags & MIG_REC_RACY)
+			look_again(e);
 		done(e);
+	} else if (r == -ENODATA && has_changed(e, fd)) {
+		look_again(e);
 	} else {
 		failed(e, r);
 	}
@@ -528,6 +543,15 @@ gone_entry(struct entry *e)
 			goto forget; /* others have files in it */
 		break;
 	case 'f':
+		/* A store that compares versions is asked only if they differ. */
+		if (e->m->be->caps.conditional_delete &&
+		    be_ver_known(&e->old.ver)) {
+			cond = (struct be_cond){ BE_MATCH, e->old.ver };
+			r = be_unlink(e->m->be, &ctx, at, &cond, &id);
+			if (r != -ESTALE)
+				break;
+			err_release(&e->err);
+		}
 		r = mig_still_ours(e->m, at, &e->old, &now, &e->err);
 		if (r == 0)
 			goto changed;
@@ -578,6 +602,12 @@ mig_entry_gone(struct mig_worker *w, const char *path)
 
 /* --- any ------------------------------------------------------------------- */
 
+void
+mig_entry_left_out(struct mig *m, const char *path)
+{
+	mig_list(m, MIG_LEFT_OUT, path, "sharedfs keeps this name for itself");
+}
+
 bool
 mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 {
@@ -587,6 +617,10 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 	char kind = kind_of(st->st_mode);
 	bool there;
 
+	if (mig_source_reserved(path)) {
+		mig_entry_left_out(w->m, path);
+		return false;
+	}
 	key_take(w->m, key_of(path));
 	e.known = mig_journal_get(w->m->journal, path, &e.old);
 	if (e.known && kind && mig_entry_same(&e.old, st))
@@ -602,12 +636,6 @@ mig_entry(struct mig_worker *w, const char *path, const struct stat *st)
 	}
 	if (!e.known)
 		mig_leftover(w, path, kind);
-void
-mig_entry_left_out(struct mig *m, const char *path)
-{
-	mig_list(m, MIG_LEFT_OUT, path, "sharedfs keeps this name for itself");
-}
-
 	mig_rec_of_stat(&e.rec, st);
 	switch (kind) {
 	case 'f':
@@ -617,10 +645,6 @@ mig_entry_left_out(struct mig *m, const char *path)
 		dir_entry(&e);
 		break;
 	case 'l':
-	if (mig_source_reserved(path)) {
-		mig_entry_left_out(w->m, path);
-		return false;
-	}
 		symlink_entry(&e);
 		break;
 	case 'p':

@@ -27,11 +27,13 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 
 /* Up to this a file is read once, into memory, and what was hashed is what is
- * sent.  Larger ones are read twice. */
+ * sent.  Larger ones, and those with holes, are read twice: if one changes in
+ * between its hash counts for nothing. */
 #define SNAPSHOT_MAX (8u << 20)
 #define WINDOW (UINT64_C(16) << 20) /* of the store's bytes, to hash them */
 
@@ -129,6 +131,7 @@ mig_still_ours(struct mig *m, const char *path, const struct mig_rec *rec,
 
 struct content {
 	int fd; /* what is sent */
+	bool twice; /* it is the source itself, read again */
 	uint64_t size;
 	XXH128_hash_t hash;
 };
@@ -150,7 +153,7 @@ write_all(int fd, const char *p, size_t n, uint64_t off)
 	return 0;
 }
 
-/* As far as it goes: a file that became shorter is looked at again anyway. */
+/* As far as it goes: a file that became shorter is looked at again (changed()). */
 static int
 read_content(struct mig_worker *w, int fd, const struct stat *st,
 	     struct content *c)
@@ -187,6 +190,7 @@ read_content(struct mig_worker *w, int fd, const struct stat *st,
 	}
 	c->hash = XXH3_128bits_digest(h);
 	c->size = off;
+	c->twice = !snapshot;
 	c->fd = snapshot ? w->memfd : fd;
 	XXH3_freeState(h);
 	return r;
@@ -309,6 +313,28 @@ struct put {
 	struct err *err;
 };
 
+/* Since it was opened: so the bytes that were sent need not be those that were
+ * hashed. */
+static bool
+changed(const struct put *p)
+{
+	struct stat now;
+
+	return fstat(p->fd, &now) < 0 ||
+	       mig_ns(now.st_mtim) != mig_ns(p->st->st_mtim) ||
+	       mig_ns(now.st_ctim) != mig_ns(p->st->st_ctim) ||
+	       now.st_size != p->st->st_size ||
+	       p->c.size != (uint64_t)now.st_size;
+}
+
+static bool
+became_shorter(const struct put *p)
+{
+	struct stat now;
+
+	return fstat(p->fd, &now) < 0 || (uint64_t)now.st_size < p->c.size;
+}
+
 static int
 commit(struct put *p, const char *path, const struct be_cond *cond,
        const struct be_opid *opid, unsigned attempt, struct be_attr *out)
@@ -412,6 +438,10 @@ put_by_rename(struct put *p, const struct be_ver *was, struct be_attr *out)
 	temp = path_join(dir, name);
 	mig_journal_temp(p->m->journal, temp, true);
 	r = commit(p, temp, &absent, &pend.opid, 0, out);
+	FAULT_STOP("migrate.sent");
+	/* Nobody has seen yet what may be zeros now. */
+	if (r == 0 && p->c.twice && became_shorter(p))
+		r = err_set(p->err, -ENODATA, "it became shorter");
 	if (r == 0) {
 		copy_xattrs(p->m, p->path, temp, p->fd, false, p->rec, out);
 		pend.ino = out->ino;
@@ -488,6 +518,7 @@ put_direct(struct put *p, const struct be_ver *was, struct be_attr *out)
 		pend.ino = p->rec->store_ino;
 	mig_journal_pend(p->m->journal, p->path, &pend);
 	r = commit(p, p->path, &cond, &pend.opid, attempt, out);
+	FAULT_STOP("migrate.sent");
 	if (r == -ESTALE || r == -EEXIST)
 		mig_journal_unpend(p->m->journal, p->path);
 	if (r == 0 && attempt && p->m->be->caps.part_size &&
@@ -549,6 +580,27 @@ put_over(struct put *p, const struct mig_rec *old, struct be_attr *out)
 	}
 }
 
+/* It was looked at again, and nothing that is carried differs. */
+static bool
+is_carried(const struct put *p, const struct mig_rec *old)
+{
+	const unsigned not_if = MIG_REC_XATTRS | MIG_REC_YOUNG;
+	_cleanup_free_ char *names = NULL;
+	const struct stat *st = p->st;
+	ssize_t n;
+
+	if (p->left || (old->flags & not_if) || !be_ver_known(&old->ver) ||
+	    !XXH128_isEqual(old->hash, p->c.hash) || old->size != p->c.size ||
+	    old->mode != (st->st_mode & 07777) || old->uid != st->st_uid ||
+	    old->gid != st->st_gid || old->mtime != mig_ns(st->st_mtim))
+		return false;
+	n = list_xattrs(p->fd, &names);
+	for (char *k = names; n > 0 && k < names + n; k += strlen(k) + 1)
+		if (strncmp(k, "user.", 5) == 0)
+			return false;
+	return n >= 0;
+}
+
 static int
 put_absent(struct put *p, struct be_attr *out)
 {
@@ -585,12 +637,19 @@ mig_put(struct mig_worker *w, const char *path, int fd, const struct stat *st,
 	mig_throttle_enter(w->m);
 	r = read_content(w, fd, st, &p.c);
 	mig_throttle_leave(w->m);
+	FAULT_STOP("migrate.read");
 	p.left = mig_journal_pending(w->m->journal, path, &p.pend);
 	if (r < 0)
 		return err_set(err, r, "reading it: %s", strerror(-r));
 	rec->hash = p.c.hash;
 	rec->size = p.c.size;
 	p.attr.size = p.c.size;
+	if (old && is_carried(&p, old)) {
+		rec->ver = old->ver;
+		rec->store_ino = old->store_ino;
+		rec->flags |= old->flags & MIG_REC_ADOPTED;
+		return 0;
+	}
 	if (old) {
 		rec->store_ino = old->store_ino;
 		attrs = XXH128_isEqual(old->hash, p.c.hash) &&
@@ -609,6 +668,9 @@ mig_put(struct mig_worker *w, const char *path, int fd, const struct stat *st,
 		return r;
 	rec->ver = out.ver;
 	rec->store_ino = out.ino;
+	/* Then it is sent again, whatever it has by then. */
+	if (p.c.twice && ((rec->flags & MIG_REC_RACY) || changed(&p)))
+		rec->hash = (XXH128_hash_t){ 0 };
 	if (!attrs) {
 		mig_count(w->m, MIG_SENT_FILES, 1);
 		mig_count(w->m, MIG_SENT_BYTES, p.c.size);

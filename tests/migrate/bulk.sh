@@ -55,6 +55,14 @@ body()
 	same "hash" "$(report hash_xxh3_128)" "$hash"
 	[ "$(report verified)" -gt $n ] || fail "not all was verified"
 
+	# What is in the end as it was costs nothing, though it was touched.
+	chmod 600 "$src/first"
+	chmod 644 "$src/first" "$src/-n"
+	migrate "$src" --report="$work/report.json"
+	ended "third run" 3
+	same "files sent by the third run" "$(report files_sent)" 0
+	same "attributes set by the third run" "$(report attributes_only)" 0
+
 	# The same through a mount, but for what was left out.
 	mount_node A "$SOURCE" "$work/A"
 	same "an attribute" "$(getfattr --only-values -n user.colour \

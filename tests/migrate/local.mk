@@ -9,6 +9,7 @@ shell_tests += \
 	tests/migrate/live.sh \
 	tests/migrate/preflight.sh \
 	tests/migrate/throttle.sh \
+	tests/migrate/torn.sh \
 	tests/migrate/undo.sh \
 	$(NULL)
 EXTRA_DIST += tests/migrate/tree.sh tests/migrate/counter.py \
