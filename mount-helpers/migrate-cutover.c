@@ -3,7 +3,8 @@
  * The cut-over.
  *
  * 1  the share is mounted on DIR.before-sharedfs, and works
- * 2  it is held: whoever calls into it waits
+ * 2  what changed is carried until that takes its shortest time; the share is
+ *    held: whoever calls into it waits
  * 3  DIR and DIR.before-sharedfs change places, with the mount
  * 4  what changed until 3 and is not in the store yet is carried
  * 5  the share is let go
@@ -31,16 +32,24 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/log.h"
 #include "common/mountinfo.h"
 #include "common/xalloc.h"
 #include "fs/guard.h"
 #include "mount-helpers/migrate-tree.h"
 
 #define NO_SUCH_NAME ".sharedfs-no-such-name"
+#define ROUNDS 5 /* before the share is held */
 #define QUIET_NS (100 * NSEC_PER_MSEC)	 /* nothing came any more */
 #define SETTLE_MAX (500 * NSEC_PER_MSEC) /* longer than that nobody waits */
 #define SETTLE_PAUSE_MS 5
 #define LATE_PAUSE_MS 200
+
+static int
+since_ms(int64_t began)
+{
+	return (int)((clock_mono_ns() - began) / NSEC_PER_MSEC);
+}
 
 struct cut {
 	struct mig *m;
@@ -182,32 +191,47 @@ is_written(const char *old)
 	return n > 0;
 }
 
+/* Nothing came to the old tree any more for a moment. */
+static bool
+is_quiet(struct cut *c, int64_t began, int64_t carried)
+{
+	int64_t last = mig_follow_events(c->m->follow) ?
+			       mig_follow_last(c->m->follow) :
+			       carried;
+
+	return clock_mono_ns() - (last > began ? last : began) > QUIET_NS &&
+	       !is_written(c->old);
+}
+
 /* All that changes in the old tree, until programs have done what they were at
  * when they were overtaken: opened a file, and are about to write and to rename
  * it.  Those that write for ever are followed afterwards. */
 static int
 last_delta(struct cut *c, int64_t began)
 {
-	int64_t quiet = clock_mono_ns(), now;
+	int64_t carried = began;
 	uint64_t changes;
 	int r;
 
 	let_pass(c, began + SETTLE_MAX);
 	for (;;) {
 		r = mig_follow_work(c->m->follow, true, &changes);
-		now = clock_mono_ns();
 		if (changes)
-			quiet = now;
-		if (r < 0 || now - began > SETTLE_MAX ||
-		    (now - quiet > QUIET_NS && !is_written(c->old)))
+			carried = clock_mono_ns();
+		log_info("migrate", "%d ms after the exchange: %llu changes",
+			 since_ms(began), (unsigned long long)changes);
+		if (r < 0 || clock_mono_ns() - began > SETTLE_MAX ||
+		    (!changes && is_quiet(c, began, carried)))
 			return r;
-		poll(NULL, 0, SETTLE_PAUSE_MS);
+		if (!changes)
+			poll(NULL, 0, SETTLE_PAUSE_MS);
 	}
 }
 
-/* A file can be made in DIR again. */
+/* A file can be made in DIR again; *when that was.  What takes it away again
+ * keeps nobody waiting. */
 static int
-try_write(struct mig *m)
+try_write(struct mig *m, int64_t *when)
 {
 	_cleanup_free_ char *path =
 		xasprintf("%s/.sharedfs-cutover-%d", m->dir, (int)getpid());
@@ -215,6 +239,7 @@ try_write(struct mig *m)
 
 	if (fd < 0)
 		return -errno;
+	*when = clock_mono_ns();
 	if (close(fd) < 0 || unlink(path) < 0)
 		return -errno;
 	return 0;
@@ -238,6 +263,7 @@ static void
 carry_last(struct cut *c, int64_t began, struct mig_hold *hold)
 {
 	struct mig *m = c->m;
+	int64_t written = 0;
 	int r;
 
 	FAULT_POINT("cutover.exchanged");
@@ -246,12 +272,34 @@ carry_last(struct cut *c, int64_t began, struct mig_hold *hold)
 	r = last_delta(c, began);
 	FAULT_POINT("cutover.carried");
 	mig_hold_end(hold);
+	log_info("migrate", "let go %d ms after the exchange", since_ms(began));
 	if (r == 0)
-		r = try_write(m);
-	m->gap_ns = clock_mono_ns() - began;
+		r = try_write(m, &written);
+	m->gap_ns = (written ? written : clock_mono_ns()) - began;
+	m->hurry = false;
 	if (r < 0)
 		mig_list(m, MIG_NOTE, "", "the first write after the cut-over: "
 					  "%s", strerror(-r));
+}
+
+/* As near as can be: until it takes as long as little does. */
+static int
+catch_up(struct cut *c)
+{
+	uint64_t last = UINT64_MAX, changes;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < ROUNDS; i++) {
+		int64_t began = clock_mono_ns();
+
+		r = mig_follow_work(c->m->follow, true, &changes);
+		log_info("migrate", "%llu changes in %d ms",
+			 (unsigned long long)changes, since_ms(began));
+		if (changes == 0 || changes >= last)
+			break;
+		last = changes;
+	}
+	return r;
 }
 
 static int
@@ -273,12 +321,16 @@ change_places(struct cut *c)
 	r = mig_exchange_begin(&x, m->dir, c->old, &c->err);
 	if (r < 0)
 		return r;
-	r = mig_hold_begin(&hold, worker);
-	if (r < 0) {
-		mig_exchange_end(&x);
-		return err_set(&c->err, r, "holding the share: %s",
-			       strerror(-r));
+	m->hurry = true;
+	r = catch_up(c);
+	if (r == 0) {
+		r = mig_hold_begin(&hold, worker);
+		if (r < 0)
+			err_set(&c->err, r, "holding the share: %s",
+				strerror(-r));
 	}
+	if (r < 0)
+		goto end;
 	FAULT_POINT("cutover.held");
 	began = clock_mono_ns();
 	r = mig_exchange_go(&x, true);
@@ -288,6 +340,8 @@ change_places(struct cut *c)
 		err_set(&c->err, r, "exchange %s and %s: %s", m->dir, c->old,
 			strerror(-r));
 	mig_hold_end(&hold);
+end:
+	m->hurry = false;
 	mig_exchange_end(&x);
 	return r;
 }
@@ -396,15 +450,11 @@ int
 mig_cutover(struct mig *m)
 {
 	struct cut c = { .m = m, .bare = -1, .err = ERR_INIT };
-	uint64_t changes;
 	int code;
 
 	mig_phase(m, "cut-over");
 	c.old = xasprintf("%s.before-sharedfs", m->dir);
-	if (prepare(&c) < 0 ||
-	    /* Mounting took a moment: again as near as can be. */
-	    mig_follow_work(m->follow, true, &changes) < 0 ||
-	    change_places(&c) < 0)
+	if (prepare(&c) < 0 || change_places(&c) < 0)
 		code = give_up(&c);
 	else
 		code = finish(&c);

@@ -51,11 +51,12 @@ struct mig_follow {
 	struct changed *table;
 	bool all; /* the kernel lost events */
 	uint64_t round; /* how often the queue was found empty */
+	int64_t last;	/* event; 0: none yet */
 	int64_t looked; /* begin of the last look at everything */
 };
 
 static void
-note(struct mig_follow *f, const char *path)
+note(struct mig_follow *f, const char *path, bool event)
 {
 	int64_t now = clock_mono_ns();
 	struct changed *c;
@@ -69,13 +70,15 @@ note(struct mig_follow *f, const char *path)
 		HASH_ADD_KEYPTR(hh, f->table, c->path, strlen(c->path), c);
 	}
 	c->last = now;
+	if (event)
+		f->last = now;
 	pthread_mutex_unlock(&f->lock);
 }
 
 void
 mig_follow_add(struct mig_follow *f, const char *path)
 {
-	note(f, path);
+	note(f, path, false);
 }
 
 static void
@@ -142,11 +145,11 @@ on_name(struct mig_follow *f, char *root,
 	if (info->hdr.info_type != FAN_EVENT_INFO_TYPE_DFID_NAME ||
 	    strcmp(name, ".") == 0) {
 		/* The directory itself: its attributes. */
-		note(f, dir);
+		note(f, dir, true);
 		return;
 	}
 	path = *dir ? xasprintf("%s/%s", dir, name) : xstrdup(name);
-	note(f, path);
+	note(f, path, true);
 }
 
 /* at: its beginning, aligned to 4 only. */
@@ -379,6 +382,17 @@ mig_follow_work(struct mig_follow *f, bool all, uint64_t *changes)
 		free(v[--n]);
 	free(v);
 	return r;
+}
+
+int64_t
+mig_follow_last(struct mig_follow *f)
+{
+	int64_t last;
+
+	pthread_mutex_lock(&f->lock);
+	last = f->last;
+	pthread_mutex_unlock(&f->lock);
+	return last;
 }
 
 int64_t

@@ -278,9 +278,12 @@ static void
 run_workers(struct pass *p)
 {
 	pthread_t t[256];
+	/* A directory brings more. */
+	size_t most = p->dirs || p->nfiles > p->m->jobs ? p->m->jobs :
+							  p->nfiles;
 	unsigned n = 0;
 
-	while (n < p->m->jobs &&
+	while (n < most &&
 	       pthread_create(&t[n], NULL, worker_thread, p) == 0)
 		n++;
 	if (n == 0)
@@ -429,7 +432,7 @@ end(struct pass *p)
 	}
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->changed);
-	if (mig_journal_sync(m->journal) < 0)
+	if (!m->hurry && mig_journal_sync(m->journal) < 0)
 		mig_fatal(m, -EIO, "the journal in %s can't be written",
 			  mig_journal_dir(m->journal));
 	return atomic_load(&m->fatal) ? -atomic_load(&m->fatal) :

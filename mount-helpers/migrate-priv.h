@@ -113,6 +113,9 @@ struct mig {
 	int64_t gap_ns;
 	/* Paths, and inodes with several names, that a thread works on. */
 	pthread_mutex_t keys_lock;
+	/* Somebody waits just now: no pass waits for a disk to have all.  The
+	 * main thread's. */
+	bool hurry;
 	pthread_cond_t keys_freed;
 	uint64_t *keys_busy;
 	size_t keys_n;
@@ -306,6 +309,9 @@ int64_t mig_follow_lag(struct mig_follow *f, size_t *n);
 
 /* --- cut-over -------------------------------------------------------------- */
 
+/* clock_mono_ns() when the last change was noticed; 0: none was, or changes are
+ * not told. */
+int64_t mig_follow_last(struct mig_follow *f);
 /* Where a cut-over, maybe one that was interrupted, has left things. */
 enum mig_place {
 	MIG_PLACE_TREE,	 /* DIR is the tree */
