@@ -34,6 +34,7 @@ migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-leftover.c \
 	mount-helpers/migrate-local-uploads.c \
 	mount-helpers/migrate-mount.c mount-helpers/migrate-mount.h \
+	mount-helpers/migrate-others.c \
 	mount-helpers/migrate-pass.c \
 	mount-helpers/migrate-place.c \
 	mount-helpers/migrate-preflight.c \

@@ -24,7 +24,8 @@ static const char usage_text[] =
 	"  --cutover[=wait]      then put the share in DIR's place (wait: at Enter)\n"
 	"  --late=TIME           how long programs may hold old files open (60)\n"
 	"  --write-fstab         add the share to /etc/fstab\n"
-	"  --undo                take the share away again, with what changed in it\n"
+	"  --undo[=alone]        take the share away again, with what changed in it\n"
+	"                        (alone: other nodes go on writing to it)\n"
 	"  --verify              read all of the store again and compare\n"
 	"  --report=FILE         write a report (JSON)\n"
 	"  --progress=plain|none lines for a log, or nothing\n"
@@ -104,6 +105,11 @@ own_option(struct mig_args *a, const char *arg, struct err *err)
 		a->merge = true;
 	} else if (strcmp(arg, "--undo") == 0) {
 		a->undo = true;
+	} else if ((v = value_of(arg, "--undo"))) {
+		if (strcmp(v, "alone") != 0)
+			return bad_value(err, "--undo", v,
+					 "nothing or alone is needed");
+		a->undo = a->alone = true;
 	} else if (strcmp(arg, "--write-fstab") == 0) {
 		a->write_fstab = true;
 	} else if (strcmp(arg, "--cutover") == 0) {

@@ -43,6 +43,7 @@ struct walk {
 	struct job *jobs;
 	size_t njobs, busy;
 	int error; /* the walk is not complete */
+	int full;  /* the old tree takes no more: names are only seen */
 };
 
 /* --- names ----------------------------------------------------------------- */
@@ -86,9 +87,12 @@ local_name(struct walk *w, const char *path)
 static void
 find_beside(struct walk *w)
 {
+	char **paths;
 	size_t n;
-	char **paths = mig_journal_paths(w->b.m->journal, &n);
 
+	if (!mig_journal_has_beside(w->b.m->journal))
+		return;
+	paths = mig_journal_paths(w->b.m->journal, &n);
 	while (n--) {
 		_cleanup_rec_ struct mig_rec rec = { 0 };
 
@@ -212,14 +216,24 @@ static void
 run_job(struct walk *w, struct job *j)
 {
 	const char *here = local_name(w, j->path);
+	bool full;
 	int r;
 
 	pthread_mutex_lock(&w->lock);
 	add_name(&w->seen, here, here);
+	full = w->full;
 	pthread_mutex_unlock(&w->lock);
-	/* The root's attributes are the share's own. */
-	r = *j->path ? back_entry(&w->b, j->path, here, &j->a) : 1;
-	if (r < 0) {
+	if (full)
+		r = S_ISDIR(j->a.mode);
+	else /* The root's attributes are the share's own. */
+		r = *j->path ? back_entry(&w->b, j->path, here, &j->a) : 1;
+	if (back_is_full(r)) {
+		pthread_mutex_lock(&w->lock);
+		w->full = r;
+		pthread_mutex_unlock(&w->lock);
+		if (S_ISDIR(j->a.mode) && j->below)
+			list_dir(w, j->path);
+	} else if (r < 0) {
 		_cleanup_err_ struct err err = ERR_INIT;
 
 		fail(w, j->path, r, &err);
@@ -302,8 +316,9 @@ end(struct walk *w, uint64_t *changes)
 	pthread_mutex_destroy(&w->lock);
 	pthread_cond_destroy(&w->changed);
 	*changes = atomic_load(&w->b.changes);
-	mig_journal_sync(m->journal);
-	return stopped(w) ? -EINTR : w->error;
+	if (!m->hurry)
+		mig_journal_sync(m->journal);
+	return stopped(w) ? -EINTR : w->error ? w->error : w->full;
 }
 
 /* What the journal has of these and the share no longer has; sorted: the deepest
@@ -323,18 +338,28 @@ remove_gone(struct walk *w, char **paths, size_t n)
 }
 
 int
-mig_back(struct mig *m, uint64_t *changes)
+mig_back(struct mig *m, mig_changed_fn *fn, void *arg, uint64_t *changes)
 {
 	const struct be_attr root = { .mode = S_IFDIR };
-	struct walk w = { 0 };
+	struct walk w = { .b = { .on_change = fn, .arg = arg } };
+	uint64_t removed;
 	char **paths;
 	size_t n;
 
 	begin(&w, m);
-	push(&w, job_new("", &root, true));
-	run_queue(&w);
-	paths = mig_journal_paths(m->journal, &n);
-	remove_gone(&w, paths, n);
+	for (int i = 0;; i++) {
+		removed = mig_counted(m, MIG_BACK_REMOVED);
+		push(&w, job_new("", &root, true));
+		run_queue(&w);
+		paths = mig_journal_paths(m->journal, &n);
+		remove_gone(&w, paths, n);
+		/* That may have made the room that it lacks. */
+		if (!w.full || i == 1 || w.error || stopped(&w) ||
+		    mig_counted(m, MIG_BACK_REMOVED) == removed)
+			break;
+		w.full = 0;
+		drop_names(&w.seen);
+	}
 	return end(&w, changes);
 }
 
@@ -353,6 +378,43 @@ look(struct walk *w, const char *path, struct be_attr *a)
 	if (r != -ENOENT && r != -ENOTDIR)
 		fail(w, path, r, &err);
 	return 0;
+}
+
+/* Answers of the store, by several threads: each takes a round trip. */
+struct asking {
+	struct walk *w;
+	const struct mig_change *v;
+	struct be_attr *a;
+	bool *there;
+	size_t n;
+	atomic_size_t next;
+};
+
+static void *
+asking_thread(void *arg)
+{
+	struct asking *q = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&q->next, 1)) < q->n && !stopped(q->w))
+		q->there[i] = look(q->w, q->v[i].path, &q->a[i]) == 1;
+	return NULL;
+}
+
+static void
+ask_all(struct asking *q)
+{
+	unsigned n = 0, max = q->w->b.m->jobs;
+	pthread_t t[256];
+
+	if (max > sizeof(t) / sizeof(*t))
+		max = sizeof(t) / sizeof(*t);
+	while (n < max && n + 1 < q->n &&
+	       pthread_create(&t[n], NULL, asking_thread, q) == 0)
+		n++;
+	asking_thread(q);
+	while (n)
+		pthread_join(t[--n], NULL);
 }
 
 /* Directories on the way that the old tree does not have yet. */
@@ -416,22 +478,25 @@ mig_back_some(struct mig *m, const struct mig_change *changed, size_t n,
 	      uint64_t *changes)
 {
 	struct mig_change *v = xmemdup(changed, n * sizeof(*v));
+	_cleanup_free_ struct be_attr *a = xcalloc(n + 1, sizeof(*a));
+	_cleanup_free_ bool *there = xcalloc(n + 1, sizeof(*there));
 	struct walk w = { 0 };
+	struct asking q = { &w, v, a, there, n, 0 };
 
 	begin(&w, m);
 	if (n)
 		qsort(v, n, sizeof(*v), by_path);
+	ask_all(&q);
 	for (size_t i = 0; i < n && w.error == 0 && !stopped(&w); i++) {
-		struct be_attr a;
 		struct job *j;
 
 		if (strncmp(path_base(v[i].path), ".sharedfs-", 10) == 0 ||
-		    covered(v, i) || look(&w, v[i].path, &a) != 1)
+		    covered(v, i) || !there[i])
 			continue;
 		make_parents(&w, v[i].path);
-		j = job_new(v[i].path, &a, v[i].tree);
+		j = job_new(v[i].path, &a[i], v[i].tree);
 		/* Before what is in it. */
-		if (S_ISDIR(a.mode) && !v[i].tree) {
+		if (S_ISDIR(a[i].mode) && !v[i].tree) {
 			run_job(&w, j);
 			job_free(j);
 		} else if (!push(&w, j)) {

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -34,15 +35,29 @@ conflict(struct back *b, const char *path, const char *words)
 	return 0;
 }
 
+bool
+back_is_full(int r)
+{
+	return r == -ENOSPC || r == -EDQUOT || r == -EROFS;
+}
+
 static int
 failed(struct back *b, const char *path, int r, const struct err *err)
 {
 	mig_list(b->m, MIG_NOT_CARRIED, *path ? path : ".", "%s",
 		 err && err->msg ? err->msg : strerror(-r));
-	if (r == -ENOSPC || r == -EDQUOT || r == -EROFS)
-		mig_fatal(b->m, r, "the old tree takes no more: %s",
-			  strerror(-r));
+	if (back_is_full(r))
+		return r;
 	return atomic_load(&b->m->stop) ? -EINTR : 0;
+}
+
+static void
+changed(struct back *b, const char *path, const struct be_attr *a)
+{
+	atomic_fetch_add(&b->changes, 1);
+	/* A change by another name of the same file is told by that name. */
+	if (b->on_change && !(a && be_attr_linked(a)))
+		b->on_change(b->arg, path);
 }
 
 /* The directory that path is in. */
@@ -52,6 +67,17 @@ open_parent(struct mig *m, const char *path)
 	_cleanup_free_ char *dir = path_dir(path);
 
 	return mig_source_open(m, dir, O_PATH | O_DIRECTORY);
+}
+
+#define TEMP_MAX 48
+
+static void
+temp_name(char temp[TEMP_MAX])
+{
+	struct be_opid id;
+
+	be_opid_new(&id);
+	snprintf(temp, TEMP_MAX, ".sharedfs-undo-%.16s", id.s);
 }
 
 /* 1: the old tree has what the journal says (or nothing, if it says nothing).
@@ -98,10 +124,39 @@ remember(struct back *b, const char *path, const char *here,
 		rec.as = xstrdup(path);
 	mig_journal_put(b->m->journal, here, &rec);
 	mig_list_forget(b->m, here);
-	atomic_fetch_add(&b->changes, 1);
+	changed(b, path, a);
 }
 
 /* --- one file -------------------------------------------------------------- */
+
+#define ROOM_LEFT (UINT64_C(1) << 20) /* others use that disk, too */
+
+/* Before it is filled for nothing. */
+static int
+check_room(int dir, const struct be_attr *a, struct err *err)
+{
+	uint64_t needed = a->size, room;
+	struct statvfs v;
+
+	if (a->blocks && a->blocks < needed / 512)
+		needed = a->blocks * 512; /* it has holes */
+	/* Not every file system tells. */
+	if (fstatvfs(dir, &v) < 0 || v.f_blocks == 0)
+		return 0;
+	room = (uint64_t)v.f_bavail * v.f_frsize;
+	if (needed + ROOM_LEFT <= room)
+		return 0;
+	return err_set(err, -ENOSPC,
+		       "%llu bytes are needed, and the old tree's file system "
+		       "has %llu free",
+		       (unsigned long long)needed, (unsigned long long)room);
+}
+
+static bool
+is_zero(const char *p, size_t n)
+{
+	return n == 0 || (*p == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
 
 struct taker {
 	int fd;
@@ -115,9 +170,16 @@ take_bytes(void *arg, const void *data, size_t len, uint64_t off)
 	struct taker *t = arg;
 	const char *p = data;
 
-	if (off == t->base)
+	if (off == t->base) {
+		/* Also what a first try has written, if it was wrong. */
+		if (ftruncate(t->fd, off) < 0)
+			return -errno;
 		XXH3_copyState(t->now, t->start);
+	}
 	XXH3_128bits_update(t->now, data, len);
+	/* The file is new: what is not written is zeros. */
+	if (is_zero(p, len))
+		return 0;
 	while (len) {
 		ssize_t n = pwrite(t->fd, p, len, off);
 
@@ -192,12 +254,12 @@ replace_file(struct back *b, const char *path, const char *here,
 	_cleanup_close_ int dir = open_parent(b->m, here);
 	_cleanup_close_ int fd = -1;
 	XXH128_hash_t hash;
-	struct be_opid id;
-	char temp[48];
+	char temp[TEMP_MAX];
 	int r = dir < 0 ? dir : 0;
 
-	be_opid_new(&id);
-	snprintf(temp, sizeof(temp), ".sharedfs-undo-%.16s", id.s);
+	temp_name(temp);
+	if (r == 0)
+		r = check_room(dir, a, &err);
 	if (r == 0)
 		fd = openat(dir, temp,
 			    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -210,7 +272,8 @@ replace_file(struct back *b, const char *path, const char *here,
 		r = fetch_xattrs(b, path, fd, &err);
 	if (r == 0)
 		r = set_attributes(b->m, fd, a);
-	if (r == 0 && fdatasync(fd) < 0)
+	/* When somebody waits for it the whole disk is synced afterwards. */
+	if (r == 0 && !b->m->hurry && fdatasync(fd) < 0)
 		r = -errno;
 	/* Programs may be back in the old tree by now. */
 	if (r == 0 && !untouched(b, here, rec)) {
@@ -317,6 +380,7 @@ back_symlink(struct back *b, const char *path, const char *here,
 	struct be_ctx ctx = mig_ctx(b->m, &err);
 	_cleanup_free_ char *target = NULL;
 	_cleanup_close_ int dir = -1;
+	char temp[TEMP_MAX];
 	XXH128_hash_t hash;
 	int r = be_readlink(b->m->be, &ctx, path, &target);
 
@@ -330,13 +394,17 @@ back_symlink(struct back *b, const char *path, const char *here,
 	dir = open_parent(b->m, here);
 	if (dir < 0)
 		return failed(b, here, dir, NULL);
-	if (unlinkat(dir, path_base(here), 0) < 0 && errno != ENOENT)
+	temp_name(temp);
+	if (symlinkat(target, dir, temp) < 0)
 		return failed(b, here, -errno, NULL);
-	if (symlinkat(target, dir, path_base(here)) < 0 ||
-	    fchownat(dir, path_base(here), idmap_to_local(&b->m->uids, a->uid),
+	if (fchownat(dir, temp, idmap_to_local(&b->m->uids, a->uid),
 		     idmap_to_local(&b->m->gids, a->gid),
-		     AT_SYMLINK_NOFOLLOW) < 0)
-		return failed(b, here, -errno, NULL);
+		     AT_SYMLINK_NOFOLLOW) < 0 ||
+	    renameat(dir, temp, dir, path_base(here)) < 0) {
+		r = -errno;
+		unlinkat(dir, temp, 0);
+		return failed(b, here, r, NULL);
+	}
 	remember(b, path, here, a, hash);
 	return 0;
 }
@@ -463,5 +531,5 @@ back_gone(struct back *b, const char *here)
 	mig_journal_del(b->m->journal, here);
 	mig_list_forget(b->m, here);
 	mig_count(b->m, MIG_BACK_REMOVED, 1);
-	atomic_fetch_add(&b->changes, 1);
+	changed(b, rec.as ? rec.as : here, NULL);
 }

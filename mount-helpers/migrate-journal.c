@@ -63,6 +63,7 @@ struct mig_journal {
 	struct word *words;
 	struct word *temps; /* no value */
 	struct inode *inodes;
+	size_t beside; /* of known: with another name in the store */
 	char *dir;
 	int fd; /* O_APPEND; holds the flock */
 	bool is_new;
@@ -285,9 +286,11 @@ set_locked(struct mig_journal *j, const char *path, const struct mig_rec *r)
 	} else {
 		if (k->rec.kind == 'f')
 			inode_forget_locked(j, k->rec.ino, path);
+		j->beside -= k->rec.as != NULL;
 		mig_rec_release(&k->rec);
 	}
 	k->rec = rec_copy(r);
+	j->beside += r->as != NULL;
 	if (r->flags & MIG_REC_LINKED)
 		inode_add_locked(j, r->ino, path);
 	unpend_locked(j, path);
@@ -305,6 +308,7 @@ del_locked(struct mig_journal *j, const char *path)
 		HASH_DEL(j->known, k);
 		if (k->rec.flags & MIG_REC_LINKED)
 			inode_forget_locked(j, k->rec.ino, path);
+		j->beside -= k->rec.as != NULL;
 		mig_rec_release(&k->rec);
 		free(k->path);
 		free(k);
@@ -889,15 +893,15 @@ mig_journal_below(struct mig_journal *j, const char *path, size_t *n)
 	return v;
 }
 
-size_t
-mig_journal_count(struct mig_journal *j)
+bool
+mig_journal_has_beside(struct mig_journal *j)
 {
-	size_t n;
+	bool any;
 
 	pthread_mutex_lock(&j->lock);
-	n = HASH_COUNT(j->known);
+	any = j->beside > 0;
 	pthread_mutex_unlock(&j->lock);
-	return n;
+	return any;
 }
 
 char *

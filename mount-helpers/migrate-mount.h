@@ -52,6 +52,18 @@ bool mig_watch_holds(const struct mig_watch *w);
 void mig_watch_thaw(struct mig_watch *w, bool moved);
 void mig_watch_end(struct mig_watch *w);
 
+/* See migrate-others.c.  Any thread. */
+struct mig_others;
+struct mig_others *mig_others_new(void);
+void mig_others_free(struct mig_others *o); /* NULL is fine */
+/* This host's worker has told these. */
+void mig_others_told(struct mig_others *o, const struct mig_changes *c);
+/* A mig_changed_fn; arg is the mig_others. */
+void mig_others_found(void *arg, const char *path);
+/* One that was found and not told, the caller's; NULL: there is none, or it
+ * can't be known. */
+char *mig_others_name(struct mig_others *o);
+
 /*
  * dir and other change places, with what is mounted on them.  Prepared first,
  * since making a namespace takes its time; done by go, which says whether; end

@@ -15,7 +15,8 @@
  *   preflight migrate-preflight.c       what is known before anything is sent
  *   cut-over  migrate-cutover.c, migrate-exchange.c, migrate-mount.c
  *   place     migrate-place.c           what an earlier cut-over has left
- *   undo      migrate-undo.c, migrate-back.c, migrate-back-walk.c
+ *   undo      migrate-undo.c, migrate-back.c, migrate-back-walk.c,
+ *             migrate-others.c
  *   verify    migrate-verify.c          reads the store again and compares
  *   report    migrate-report.c          progress, lists, JSON
  *
@@ -70,6 +71,7 @@ struct mig_args {
 	bool dry_run, verify, merge, collision_rename;
 	enum mig_cutover cutover;
 	bool undo, write_fstab;
+	bool alone; /* undo also if other nodes go on with the share */
 	bool follow;
 	int64_t follow_ns; /* 0: until a signal */
 	int64_t late_ns;   /* how long late writers are waited for */
@@ -111,11 +113,11 @@ struct mig {
 	/* Of the cut-over or its undo: how long a writer below DIR may have
 	 * waited. */
 	int64_t gap_ns;
-	/* Paths, and inodes with several names, that a thread works on. */
-	pthread_mutex_t keys_lock;
 	/* Somebody waits just now: no pass waits for a disk to have all.  The
 	 * main thread's. */
 	bool hurry;
+	/* Paths, and inodes with several names, that a thread works on. */
+	pthread_mutex_t keys_lock;
 	pthread_cond_t keys_freed;
 	uint64_t *keys_busy;
 	size_t keys_n;
@@ -143,13 +145,13 @@ mig_ns(struct timespec t)
 {
 	return (int64_t)t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
+/* A name that sharedfs keeps for itself. */
+bool mig_source_reserved(const char *path);
 /* Written to so lately that a later write may not move the time stamps. */
 bool mig_source_racy(const struct stat *st);
 /* What the store is to know of it; ids translated. */
 struct be_attr mig_source_attr(struct mig *m, const struct stat *st);
 
-/* A name that sharedfs keeps for itself. */
-bool mig_source_reserved(const char *path);
 /* --- journal --------------------------------------------------------------- */
 
 /* What was sent: the source as it was then, and what the store made of it. */
@@ -217,7 +219,8 @@ void mig_journal_set(struct mig_journal *j, const char *name,
 char *mig_journal_value(struct mig_journal *j, const char *name);
 /* Each path, sorted; the array and its strings are the caller's. */
 char **mig_journal_paths(struct mig_journal *j, size_t *n);
-size_t mig_journal_count(struct mig_journal *j);
+/* Is there one that has another name in the store (rec.as)? */
+bool mig_journal_has_beside(struct mig_journal *j);
 /* path, if it is known, and those below it. */
 char **mig_journal_below(struct mig_journal *j, const char *path, size_t *n);
 /* Another name of the same inode that was carried; the caller's, or NULL. */
@@ -259,14 +262,14 @@ int mig_still_ours(struct mig *m, const char *path, const struct mig_rec *rec,
 bool mig_entry(struct mig_worker *w, const char *path, const struct stat *st);
 /* The name has gone from the source. */
 void mig_entry_gone(struct mig_worker *w, const char *path);
+/* A name that mig_source_reserved() knows. */
+void mig_entry_left_out(struct mig *m, const char *path);
 /* What the source is; nothing of the store. */
 void mig_rec_of_stat(struct mig_rec *r, const struct stat *st);
 /* Is the record true of what the source has? */
 bool mig_entry_same(const struct mig_rec *r, const struct stat *st);
 /* The time of a directory, after all was put into it. */
 void mig_entry_dir_time(struct mig_worker *w, const char *path);
-/* A name that mig_source_reserved() knows. */
-void mig_entry_left_out(struct mig *m, const char *path);
 
 /* What the last run left half done at path, if it is no `kind` ('\0': the source
  * has nothing there), goes. */
@@ -306,12 +309,12 @@ void mig_follow_add(struct mig_follow *f, const char *path);
 int mig_follow_work(struct mig_follow *f, bool all, uint64_t *changes);
 /* Age of the oldest change that is not in the store, and how many. */
 int64_t mig_follow_lag(struct mig_follow *f, size_t *n);
-
-/* --- cut-over -------------------------------------------------------------- */
-
 /* clock_mono_ns() when the last change was noticed; 0: none was, or changes are
  * not told. */
 int64_t mig_follow_last(struct mig_follow *f);
+
+/* --- cut-over -------------------------------------------------------------- */
+
 /* Where a cut-over, maybe one that was interrupted, has left things. */
 enum mig_place {
 	MIG_PLACE_TREE,	 /* DIR is the tree */
@@ -327,10 +330,13 @@ int mig_cutover(struct mig *m);
 /* Brings back what changed in the share, and puts the old tree in its place.
  * Refuses, with words, where that would lose something. */
 int mig_undo(struct mig *m, enum mig_place place);
+/* Called for each name of the share that had changed, from any thread. */
+typedef void mig_changed_fn(void *arg, const char *path);
 /* Brings what the store has, and the journal does not know, to the tree that
  * m->root is, and removes from it what the store no longer has.  What changed
- * on both sides is listed as a collision and left alone. */
-int mig_back(struct mig *m, uint64_t *changes);
+ * on both sides is listed as a collision and left alone.  fn may be NULL.
+ * -ENOSPC, -EDQUOT, -EROFS: that tree takes no more; what it was is listed. */
+int mig_back(struct mig *m, mig_changed_fn *fn, void *arg, uint64_t *changes);
 /* The same for these names of the store alone. */
 struct mig_change {
 	char *path;

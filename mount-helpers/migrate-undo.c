@@ -9,6 +9,9 @@
  *
  * What is left in the share are programs that work in it, and mappings; what
  * they write is brought until the last of them has gone.
+ *
+ * Other nodes may have the share mounted.  If one is seen to write, nothing is
+ * moved, unless the user knows: what it writes later would not come here.
  */
 #include <config.h>
 
@@ -25,6 +28,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/log.h"
 #include "common/mountinfo.h"
 #include "fs/utab.h"
 #include "mount-helpers/migrate-tree.h"
@@ -32,6 +36,7 @@
 #define ROUNDS 3 /* before the share is held */
 #define FEW 20	 /* changes that may be left for the moment when it is held */
 #define LATE_PAUSE_MS 500
+#define WATCH_NS (500 * NSEC_PER_MSEC) /* other nodes, at least */
 #define FREEZE_MS 500 /* so long writers may need to come to an end */
 #define FREEZE_PAUSE_MS 1000
 #define FREEZE_MAX (45 * NSEC_PER_SEC) /* less than the worker's patience */
@@ -42,6 +47,7 @@ struct undo {
 	bool mounted; /* the share */
 	bool swapped; /* by a run that was killed then */
 	struct mig_watch watch;
+	struct mig_others *others;
 	struct err err;
 };
 
@@ -105,6 +111,19 @@ name_writers(struct mig *m)
 				(int)v[i].pid, v[i].name);
 }
 
+/* Why all was not brought. */
+static int
+not_brought(struct undo *u, int r)
+{
+	if (r == -ENOSPC || r == -EDQUOT || r == -EROFS)
+		return err_set(&u->err, r,
+			       "the old tree takes no more (%s); what was "
+			       "brought until now stays there.  Make room, and "
+			       "run it again",
+			       strerror(-r));
+	return err_set(&u->err, r, "the share can't be read");
+}
+
 /* What changed since the last time; all, if that can't be told. */
 static int
 bring_changes(struct undo *u, uint64_t *changes)
@@ -114,12 +133,24 @@ bring_changes(struct undo *u, uint64_t *changes)
 
 	if (u->watch.a.fd >= 0)
 		r = mig_watch_take(&u->watch, &c, NULL);
-	if (r < 0)
+	if (r < 0) {
 		mig_watch_end(&u->watch);
-	r = r < 0 || c.lost ? mig_back(u->m, changes) :
+		c.lost = true;
+	}
+	mig_others_told(u->others, &c);
+	r = c.lost ? mig_back(u->m, NULL, NULL, changes) :
 			      mig_back_some(u->m, c.v, c.n, changes);
 	mig_changes_release(&c);
 	return r;
+}
+
+static void
+waited(struct mig *m, int64_t began)
+{
+	int64_t ns = clock_mono_ns() - began;
+
+	if (ns > m->gap_ns)
+		m->gap_ns = ns;
 }
 
 /* A moment in which nobody writes is waited for; in between programs go on. */
@@ -133,6 +164,10 @@ freeze(struct undo *u, struct mig_changes *c, int64_t *began)
 	for (;;) {
 		*began = clock_mono_ns();
 		r = mig_watch_freeze(&u->watch, FREEZE_MS, c, &u->err);
+		log_info("migrate", "frozen in %lld ms",
+			 (long long)(clock_mono_ns() - *began) / NSEC_PER_MSEC);
+		if (r < 0)
+			waited(u->m, *began);
 		if (r != -EBUSY || *began > until || atomic_load(&u->m->stop) ||
 		    bring_changes(u, &changes) < 0)
 			break;
@@ -146,6 +181,24 @@ freeze(struct undo *u, struct mig_changes *c, int64_t *began)
 	return r;
 }
 
+/* When all that is under way here has ended, and c is the last of it. */
+static int
+check_others(struct undo *u, const struct mig_changes *c)
+{
+	_cleanup_free_ char *name = NULL, *shown = NULL;
+
+	mig_others_told(u->others, c);
+	name = mig_others_name(u->others);
+	if (!name || u->m->a->alone)
+		return 0;
+	shown = mig_printable(name);
+	return err_set(&u->err, -EBUSY,
+		       "another node writes to the share (\"%s\"), and what it "
+		       "writes later would not come to %s.  Unmount it there; "
+		       "or, if that is as it should be, say --undo=alone",
+		       shown, u->m->dir);
+}
+
 /* With the share frozen, and c is what changed last; or not mounted. */
 static int
 exchange(struct undo *u, struct mig_exchange *x, const struct mig_changes *c,
@@ -153,12 +206,17 @@ exchange(struct undo *u, struct mig_exchange *x, const struct mig_changes *c,
 {
 	struct mig *m = u->m;
 	uint64_t changes;
-	int r = !u->mounted || c->lost ? mig_back(m, &changes) :
-					 mig_back_some(m, c->v, c->n, &changes);
+	int r = !u->mounted || c->lost ?
+			mig_back(m, NULL, NULL, &changes) :
+			mig_back_some(m, c->v, c->n, &changes);
 
+	log_info("migrate", "%zu changes after %lld ms", c->n,
+		 (long long)(clock_mono_ns() - began) / NSEC_PER_MSEC);
 	FAULT_POINT("undo.frozen");
 	if (r < 0)
-		return err_set(&u->err, r, "the share can't be read");
+		return not_brought(u, r);
+	if (check_others(u, c) < 0)
+		return u->err.code;
 	if (would_lose(m))
 		return err_set(&u->err, -EBUSY,
 			       "something would be lost; it is listed");
@@ -169,9 +227,6 @@ exchange(struct undo *u, struct mig_exchange *x, const struct mig_changes *c,
 	if (u->mounted && !mig_watch_holds(&u->watch))
 		return err_set(&u->err, -EPIPE,
 			       "the share's worker ended just now; try again");
-	mig_journal_set(m->journal, "cutover", "undo");
-	if (mig_journal_sync(m->journal) < 0)
-		return err_set(&u->err, -EIO, "the journal can't be written");
 	r = mig_exchange_go(x, false);
 	if (r < 0)
 		return err_set(&u->err, r, "exchange %s and %s: %s", m->dir,
@@ -183,6 +238,7 @@ exchange(struct undo *u, struct mig_exchange *x, const struct mig_changes *c,
 static int
 change_places(struct undo *u)
 {
+	_cleanup_free_ char *was = mig_journal_value(u->m->journal, "cutover");
 	struct mig_changes c = { 0 };
 	struct mig *m = u->m;
 	struct mig_exchange x;
@@ -191,17 +247,69 @@ change_places(struct undo *u)
 
 	if (r < 0)
 		return r;
+	/* On the disk before it is so: where the tree is tells the rest. */
+	mig_journal_set(m->journal, "cutover", "undo");
+	if (mig_journal_sync(m->journal) < 0)
+		r = err_set(&u->err, -EIO, "the journal can't be written");
 	began = clock_mono_ns();
-	if (u->mounted)
+	if (r == 0 && u->mounted)
 		r = freeze(u, &c, &began);
 	if (r == 0) {
+		m->hurry = u->mounted;
 		r = exchange(u, &x, &c, began);
 		mig_watch_thaw(&u->watch, r == 0);
+		m->hurry = false;
+		waited(m, began);
 	}
-	m->gap_ns = clock_mono_ns() - began;
+	if (r < 0)
+		mig_journal_set(m->journal, "cutover", was);
 	mig_changes_release(&c);
 	mig_exchange_end(&x);
 	return r;
+}
+
+/* What was brought while somebody waited. */
+static void
+sync_tree(struct mig *m)
+{
+	_cleanup_close_ int fd = mig_source_open(m, "", O_RDONLY | O_DIRECTORY);
+
+	if (fd < 0 || syncfs(fd) < 0 || mig_journal_sync(m->journal) < 0)
+		mig_list(m, MIG_NOTE, "", "the disk of %s: %s", m->dir,
+			 strerror(errno));
+}
+
+/* For those who undo alone. */
+static void
+say_others(struct undo *u)
+{
+	_cleanup_free_ char *name = mig_others_name(u->others);
+	_cleanup_free_ char *shown = name ? mig_printable(name) : NULL;
+
+	if (name)
+		mig_say(u->m,
+			"other nodes write to the share (\"%s\"): what they "
+			"write from now on does not come to %s",
+			shown, u->m->dir);
+}
+
+/* When it is not mounted here any more. */
+static int
+last_look(struct undo *u)
+{
+	uint64_t changes;
+	int r = mig_back(u->m, NULL, NULL, &changes);
+
+	if (r == 0)
+		return MIG_OK;
+	if (!atomic_load(&u->m->stop)) {
+		not_brought(u, r);
+		mig_fatal(u->m, r,
+			  "%s is the old tree again, but the last of what "
+			  "changed in the share is not there: %s",
+			  u->m->dir, err_words(&u->err));
+	}
+	return MIG_FAILED;
 }
 
 /* Until nobody has a file of the share open: then it is unmounted. */
@@ -215,11 +323,13 @@ late_writers(struct undo *u)
 	/* What other nodes have changed is not told. */
 	if (u->watch.a.fd < 0)
 		mig_watch_begin(&u->watch, u->old, NULL);
-	r = mig_back(u->m, &changes);
+	r = mig_back(u->m, mig_others_found, u->others, &changes);
 	while (r == 0 && !atomic_load(&u->m->stop)) {
 		r = bring_changes(u, &changes);
+		if (r < 0)
+			break;
 		/* Not busy is EAGAIN: it would expire with the next call. */
-		if (r < 0 || changes == 0)
+		if (changes == 0)
 			if (umount2(u->old, UMOUNT_NOFOLLOW | MNT_EXPIRE) ==
 				    0 ||
 			    errno != EBUSY || clock_mono_ns() > until)
@@ -228,8 +338,17 @@ late_writers(struct undo *u)
 			poll(NULL, 0, LATE_PAUSE_MS);
 	}
 	mig_watch_end(&u->watch);
+	if (r < 0 && !atomic_load(&u->m->stop)) {
+		not_brought(u, r);
+		mig_fatal(u->m, r,
+			  "%s is the old tree again, but the last of what "
+			  "changed in the share, which is mounted on %s, is "
+			  "not there: %s",
+			  u->m->dir, u->old, err_words(&u->err));
+	}
 	if (atomic_load(&u->m->stop))
 		return MIG_FAILED;
+	say_others(u);
 	r = mig_mount_stop(u->old, &u->err);
 	if (r < 0) {
 		mig_say(u->m,
@@ -238,7 +357,7 @@ late_writers(struct undo *u)
 			u->old, err_words(&u->err), u->old);
 		return MIG_CHANGING;
 	}
-	return mig_back(u->m, &changes) < 0 ? MIG_FAILED : MIG_OK;
+	return last_look(u);
 }
 
 /* As much as can be while programs use the share. */
@@ -246,17 +365,28 @@ static int
 bring_back(struct undo *u)
 {
 	struct mig *m = u->m;
-	uint64_t changes = FEW + 1;
-	int r = 0;
+	uint64_t changes;
+	int64_t left;
+	int r;
 
 	if (u->mounted &&
 	    mig_watch_begin(&u->watch, m->dir, &u->err) < 0)
 		return u->err.code;
-	/* All; then, if that took long, what changed meanwhile. */
-	for (int i = 0; r == 0 && changes > FEW && i < ROUNDS; i++)
-		r = i == 0 ? mig_back(m, &changes) : bring_changes(u, &changes);
+	left = clock_mono_ns() + WATCH_NS;
+	r = mig_back(m, NULL, NULL, &changes);
+	/* Once more, and what has changed is of this moment. */
+	left -= clock_mono_ns();
+	if (u->mounted && r == 0 && left > 0)
+		poll(NULL, 0, (int)(left / NSEC_PER_MSEC) + 1);
+	if (r == 0 && u->mounted)
+		r = mig_back(m, mig_others_found, u->others, &changes);
+	/* If that took long, what changed meanwhile. */
+	changes = FEW + 1;
+	for (int i = 0;
+	     u->mounted && r == 0 && changes > FEW && i < ROUNDS; i++)
+		r = bring_changes(u, &changes);
 	if (r < 0)
-		return err_set(&u->err, -EIO, "the share can't be read");
+		return not_brought(u, r);
 	if (would_lose(m))
 		return err_set(&u->err, -EBUSY,
 			       "something would be lost; it is listed");
@@ -277,8 +407,11 @@ finish(struct undo *u)
 			"%.0f ms",
 			m->dir, (double)m->gap_ns / NSEC_PER_MSEC);
 	utab_remove(m->dir);
+	sync_tree(m);
 	if (u->mounted)
 		code = late_writers(u);
+	else if (u->swapped)
+		code = last_look(u);
 	if (code != MIG_OK)
 		return code;
 	mig_journal_set(m->journal, "cutover", NULL);
@@ -299,12 +432,14 @@ mig_undo(struct mig *m, enum mig_place place)
 	int code;
 
 	mig_phase(m, "bringing back");
+	u.others = mig_others_new();
 	if (find_old_tree(&u, place) < 0 ||
 	    (!u.swapped && (bring_back(&u) < 0 || change_places(&u) < 0)))
 		code = refuse(&u);
 	else
 		code = finish(&u);
 	mig_watch_end(&u.watch);
+	mig_others_free(u.others);
 	free(u.old);
 	err_release(&u.err);
 	return code;

@@ -11,6 +11,8 @@ shell_tests += \
 	tests/migrate/throttle.sh \
 	tests/migrate/torn.sh \
 	tests/migrate/undo.sh \
+	tests/migrate/undo-full.sh \
+	tests/migrate/undo-others.sh \
 	$(NULL)
 EXTRA_DIST += tests/migrate/tree.sh tests/migrate/counter.py \
 	tests/migrate/manifest.py \
