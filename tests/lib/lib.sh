@@ -24,9 +24,9 @@ export PATH
 test_name=$(basename "$0" .sh)
 
 # No test may hang the suite: the same script again under timeout(1).
-if [ -z "${SHAREDFS_TEST_LIMITED-}" ]; then
-	SHAREDFS_TEST_LIMITED=1
-	export SHAREDFS_TEST_LIMITED
+if [ -z "${SHAREDFS_TEST_BEGAN-}" ]; then
+	SHAREDFS_TEST_BEGAN=$(date +%s)
+	export SHAREDFS_TEST_BEGAN
 	exec timeout -k 60 "${SHAREDFS_TEST_TIMEOUT:-900}" "$0" "$@"
 fi
 
@@ -356,6 +356,7 @@ cleanup()
 		done
 		echo "again: ./run '$0'"
 	fi
+	echo "took $(($(date +%s) - SHAREDFS_TEST_BEGAN)) s"
 	exit "$code"
 }
 
