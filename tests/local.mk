@@ -1,6 +1,8 @@
 # Every C test is one program under tests/bin; every shell test runs as is.
 unit_tests =
 shell_tests =
+# What is not of the programs: one build is enough for these.
+lint_tests =
 # A skipped test prints why and exits 77.
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = $(builddir)/run
@@ -22,10 +24,12 @@ include $(srcdir)/tests/lint/local.mk
 include $(srcdir)/tests/lib/local.mk
 
 check_PROGRAMS += $(unit_tests)
-TESTS += $(unit_tests) $(shell_tests)
-EXTRA_DIST += $(shell_tests)
+TESTS += $(unit_tests) $(shell_tests) $(lint_tests)
+EXTRA_DIST += $(shell_tests) $(lint_tests)
 
-# The unit tests alone, and under valgrind.
+# The tests of the programs; the unit tests alone, and under valgrind.
+check-programs:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(shell_tests)'
 check-unit:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests)'
 check-valgrind:
@@ -33,4 +37,4 @@ check-valgrind:
 		LOG_COMPILER=valgrind LOG_FLAGS='$(VALGRIND_FLAGS)'
 VALGRIND_FLAGS = -q --error-exitcode=99 --leak-check=full \
 	--show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite
-.PHONY: check-unit check-valgrind
+.PHONY: check-programs check-unit check-valgrind
