@@ -570,7 +570,8 @@ bool content_gone_locked(struct content *k);
 
 /* commit.c */
 int content_commit(struct content *k, struct cache_ctx *ctx);
-/* Writes down what a next daemon must know of unsent bytes. */
+
+/* content-journal.c.  Writes down what a next daemon must know of unsent bytes. */
 void content_journal_locked(struct content *k, enum journal_state state,
 			    const struct be_commit *commit, int error,
 			    const char *words);
@@ -582,7 +583,8 @@ void content_settled_locked(struct content *k);
 void content_journal_change_locked(struct content *k);
 /* Dirty ranges and size changed: for a next worker. */
 void content_log_locked(struct content *k, uint64_t off, uint64_t len);
-/* One list of the cache may keep a content that no handle holds, with a
+
+/* content.c.  One list of the cache may keep a content that no handle holds, with a
  * reference of its own.  The caller has one too.  cache.lock. */
 void content_list_locked(struct content *k, struct content_list *list);
 void content_unlist_locked(struct content *k);

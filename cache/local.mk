@@ -7,8 +7,8 @@ libcache_a_SOURCES = \
 	cache/attr-pack.c cache/attr-pack.h \
 	cache/attr-table.c cache/attr-table.h \
 	cache/cache.c cache/cache.h cache/cache-priv.h \
-	cache/commit.c \
-	cache/content.c \
+	cache/commit.c cache/commit.h \
+	cache/content.c cache/content-journal.c \
 	cache/create.c \
 	cache/delay.c cache/delay.h \
 	cache/early.c \
@@ -28,6 +28,7 @@ libcache_a_SOURCES = \
 	cache/origin.c \
 	cache/rename.c \
 	cache/read-through.c \
+	cache/rebase.c \
 	cache/reclaim.c \
 	cache/stage.c \
 	cache/store.c cache/store.h cache/store-priv.h \
