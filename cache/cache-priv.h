@@ -126,6 +126,8 @@ struct content {
 	bool journaled; /* the journal has a record of private_name */
 	struct journal_at record; /* … and it is this one */
 	bool kept; /* … and all bytes are in that file, for a next daemon */
+	bool closed; /* was to be sent when a worker died, and nobody has it
+		      * open: expose.c's thread sends it */
 	bool old_log;	/* and perhaps an earlier worker's log */
 	int log_fd;    /* of what was written since the record; -1: nothing */
 	uint64_t logged; /* entries in it */
@@ -556,6 +558,9 @@ bool origin_is_all_locked(const struct content *k, uint64_t size);
 const struct origin_of *origin_find_locked(const struct content *k,
 					   const struct be_commit *c);
 void origin_drop_locked(struct content *k);
+
+/* takeover.c: what nobody has open goes to expose.c's thread. */
+void takeover_send_closed(struct cache *c);
 
 /* uploads.c: what an earlier daemon had begun to upload. */
 void uploads_init(struct cache *c);

@@ -133,6 +133,7 @@ cache_recover(struct cache *c, struct cache_ctx *ctx)
 	journal_move_scan(c->store, finish_move, &r);
 	uploads_give_up(c, ctx);
 	delay_start(c);
+	takeover_send_closed(c);
 }
 
 static void

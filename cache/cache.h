@@ -127,13 +127,15 @@ enum cache_wanted {
 	CACHE_UNWANTED,
 	CACHE_WANTED,
 	CACHE_NAMELESS, /* … but the path means no file, or another one */
+	CACHE_CLOSED,	/* not open, but of a worker of this mount, which was to
+			 * send it: now we are */
 };
 void cache_takeover(struct cache *c,
 		    enum cache_wanted (*wanted)(void *arg, const char *path,
 						uint64_t node),
 		    void *arg);
 /* After be_probe(): finishes the renames of directories that an earlier daemon
- * of this instance began. */
+ * of this instance began, and has CACHE_CLOSED ones sent in the background. */
 void cache_recover(struct cache *c, struct cache_ctx *ctx);
 /* Nothing is open any more.  Unsent bytes stay on disk, journaled. */
 void cache_free(struct cache *c);

@@ -455,13 +455,18 @@ look_again(struct content *k)
 {
 	struct cache *c = k->c;
 	struct cache_ctx ctx = { .be.cancel = &c->stopping };
-	bool still = false, publish = false;
+	bool still = false, publish = false, failed = false;
 
-	if (content_unsent(k) && content_commit(k, &ctx) < 0)
-		log_warn("cache", "\"%s\": what a mapping wrote was not sent",
-			 k->path);
+	if (content_unsent(k) && content_commit(k, &ctx) < 0) {
+		log_warn("cache", "\"%s\": what %s was not sent", k->path,
+			 k->closed ? "a killed worker had to send" :
+				     "a mapping wrote");
+		failed = k->closed;
+	}
 	cache_lock(c);
 	pthread_mutex_lock(&k->lock);
+	failed = failed && k->handles == 0 && k->list == &c->mapped &&
+		 !atomic_load(&c->stopping);
 	/* An open() that has found k will write to its fd: two references are
 	 * the list's and ours. */
 	if (k->list == &c->mapped && k->refs == 2 && !content_unsent_locked(k) &&
@@ -475,6 +480,8 @@ look_again(struct content *k)
 	cache_unlock(c);
 	if (publish)
 		content_publish(k);
+	if (failed)
+		content_failed(k);
 }
 
 static void *
@@ -527,6 +534,8 @@ expose_stop(struct cache *c)
 		content_get_locked(k);
 		content_unlist_locked(k);
 		cache_unlock(c);
+		if (content_unsent(k))
+			content_failed(k);
 		content_put(k);
 	}
 }

@@ -221,6 +221,39 @@ give_up(struct takeover *t, const char *name, struct journal_rec *r)
 	t->orphans = o;
 }
 
+/* Some program still has it mapped: a lease is refused. */
+static bool
+is_mapped(struct cache *c, const char *name)
+{
+	_cleanup_close_ int fd = -1, ro = -1;
+
+	if (store_private_open(c->store, name, &fd) < 0)
+		return false;
+	ro = expose_dup(fd, O_RDONLY);
+	if (ro < 0)
+		return true;
+	close(fd);
+	fd = -1;
+	return fcntl(ro, F_SETLEASE, F_RDLCK) < 0;
+}
+
+/* Its condition, and its bytes, are known to be those that were to be sent. */
+static bool
+is_sendable(const struct journal_rec *r)
+{
+	return (r->state == JOURNAL_OPEN || r->state == JOURNAL_SENDING) &&
+	       journal_this_boot(r);
+}
+
+static bool
+is_current_locked(struct cache *c, const char *path)
+{
+	struct content *k;
+
+	HASH_FIND_STR(c->contents, path, k);
+	return k != NULL;
+}
+
 static void
 take_one(void *arg, const char *name, struct journal_rec *r)
 {
@@ -232,26 +265,32 @@ take_one(void *arg, const char *name, struct journal_rec *r)
 	struct content *k;
 	int fd;
 
-	if (wanted == CACHE_UNWANTED && only_kept(c, name, r)) {
+	bool open = wanted == CACHE_WANTED || wanted == CACHE_NAMELESS;
+
+	if (!open && only_kept(c, name, r)) {
 		journal_drop(c->store, name, true);
 		return;
 	}
-	if (!wanted && (was_not_answered(t, name, r) || was_sent(c, name, r))) {
+	if (!open && (was_not_answered(t, name, r) ||
+		      (was_sent(c, name, r) &&
+		       (wanted == CACHE_UNWANTED || !is_mapped(c, name))))) {
 		journal_drop(c->store, name, true);
 		return;
 	}
-	if (r->state == JOURNAL_FAILED || !wanted ||
+	if (r->state == JOURNAL_FAILED ||
+	    !(open || (wanted == CACHE_CLOSED && is_sendable(r))) ||
 	    store_private_open(c->store, name, &fd) < 0) {
 		give_up(t, name, r);
 		return;
 	}
 	k = restore(c, name, r, fd);
+	k->closed = !open;
 	k->lost = r->state == JOURNAL_JOINING; /* its close() must fail */
 	cache_lock(c);
 	if (wanted == CACHE_NAMELESS || k->unlinked) {
 		TAILQ_INSERT_TAIL(&c->strays, k, stray);
 		k->is_stray = true;
-	} else {
+	} else if (open || !is_current_locked(c, k->path)) {
 		content_insert_locked(k);
 	}
 	content_list_locked(k, &c->orphans);
@@ -365,6 +404,20 @@ cache_takeover(struct cache *c,
 		log_warn("cache", "%u files that earlier mounts could not send "
 			 "are kept in the cache directory; sharedfs recover "
 			 "lists them", elsewhere);
+}
+
+void
+takeover_send_closed(struct cache *c)
+{
+	struct content *k, *next;
+
+	cache_lock(c);
+	for (k = TAILQ_FIRST(&c->orphans); k; k = next) {
+		next = TAILQ_NEXT(k, link);
+		if (k->closed)
+			expose_watch_locked(k);
+	}
+	cache_unlock(c);
 }
 
 int

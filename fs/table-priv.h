@@ -56,7 +56,7 @@ struct header {
 	_Atomic uint32_t nodes_top;
 	_Atomic uint32_t handles_top;
 	_Atomic uint32_t ops_top;
-	uint32_t pad4;
+	_Atomic uint32_t taken_over; /* 1: see table_taken_over() */
 	uint64_t op_seq; /* of the last record of a mutation */
 	/* A change of two nodes' places that must not be seen by halves: it is
 	 * complete when moves_valid is set, and done again by table_attach. */

@@ -215,6 +215,18 @@ table_fd(const struct table *t)
 	return t->fd;
 }
 
+bool
+table_taken_over(const struct table *t)
+{
+	return atomic_load(&t->h->taken_over) == 1;
+}
+
+void
+table_set_taken_over(struct table *t)
+{
+	atomic_store(&t->h->taken_over, 1);
+}
+
 int
 table_init_set(struct table *t, const void *p, size_t n)
 {

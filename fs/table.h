@@ -137,6 +137,10 @@ void table_req_drop(struct table *t, uint32_t slot);
 uint32_t table_req_next(struct table *t, uint32_t after, const void **p,
 			size_t *n, bool *answered);
 
+/* Has a worker of this mount taken over what was staged before it? */
+bool table_taken_over(const struct table *t);
+void table_set_taken_over(struct table *t);
+
 /* --- the session's INIT request, as the kernel sent it ------------------- */
 
 int table_init_set(struct table *t, const void *p, size_t n); /* once */

@@ -211,6 +211,7 @@ struct opens {
 	size_t n;
 	bool moving; /* a rename was under way: any path may be the new one of
 		      * such a file */
+	bool live;   /* what is there a worker of this mount has left */
 };
 
 static void
@@ -250,7 +251,9 @@ is_open(void *arg, const char *path, uint64_t node)
 		    strcmp(o->v[i].path, path) == 0)
 			return CACHE_WANTED;
 	}
-	return !node && o->moving ? CACHE_WANTED : CACHE_UNWANTED;
+	if (!node && o->moving)
+		return CACHE_WANTED;
+	return o->live ? CACHE_CLOSED : CACHE_UNWANTED;
 }
 
 static void
@@ -258,9 +261,11 @@ take_over(struct worker *w)
 {
 	struct opens opens = { .table = w->fs.table };
 
+	opens.live = table_taken_over(w->fs.table);
 	table_handles(w->fs.table, add_open, &opens);
 	table_ops(w->fs.table, add_move, &opens);
 	cache_takeover(w->fs.cache, is_open, &opens);
+	table_set_taken_over(w->fs.table);
 	for (size_t i = 0; i < opens.n; i++)
 		free(opens.v[i].path);
 	free(opens.v);

@@ -22,6 +22,7 @@ shell_tests += \
 	tests/fs/escape.sh \
 	tests/fs/guard.sh \
 	tests/fs/kill-kept.sh \
+	tests/fs/kill-mapped.sh \
 	tests/fs/kill-notify.sh \
 	tests/fs/kill-points.sh \
 	tests/fs/kill-reading.sh \
