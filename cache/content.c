@@ -427,9 +427,11 @@ content_publish(struct content *k)
 	pthread_mutex_unlock(&k->lock);
 	/* First: a next worker would take the file's new ctime for that of
 	 * bytes that the kernel wrote since. */
+	FAULT_POINT("publish.begun");
 	if (journaled)
 		journal_drop(c->store, name, has_log);
 	journal_close(&record);
+	FAULT_POINT("publish.dropped");
 	if (store_publish(c->store, name, fd, path, &ver, size))
 		log_debug("cache", "\"%s\" kept as clean", path);
 	free(name);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -80,15 +81,27 @@ take_clean_locked(struct content *k)
 	    !store_is_verified(k->clean))
 		return false;
 	/* Unverified bytes must not be sent as if they were good. */
-	if (store_verify(k->clean) < 0 ||
-	    store_take(k->clean, k->path, &k->base, &k->fd, &k->private_name,
-		       &k->sums, &k->nsums) < 0) {
-		k->exposed_other = k->exposed;
-		return false;
-	}
-	k->clean_bad = true; /* not clean any more */
+	if (store_verify(k->clean) < 0)
+		goto other;
+	k->private_name = store_private_name(k->c->store);
 	rangeset_add(&k->present, 0, size);
-	return true;
+	/* Before it goes: the kernel's readers must find it in a next worker. */
+	if (k->exposed && k->node) {
+		k->kept = true;
+		content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
+	}
+	if (store_take(k->clean, k->path, &k->base, k->private_name, &k->fd,
+		       &k->sums, &k->nsums) == 0) {
+		k->clean_bad = true; /* not clean any more */
+		return true;
+	}
+	k->kept = false;
+	content_settled_locked(k);
+	rangeset_clear(&k->present);
+	free(steal_ptr(&k->private_name));
+other:
+	k->exposed_other = k->exposed;
+	return false;
 }
 
 int

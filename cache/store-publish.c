@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/xalloc.h"
 
@@ -80,11 +81,14 @@ name_clean(struct store *s, int fd, enum store_dir from, const char *temp,
 	struct stat st;
 	int r;
 
+	FAULT_POINT("publish.written");
 	r = save_record(s, fd, n, k, rec);
 	if (r < 0)
 		return r;
+	FAULT_POINT("publish.recorded");
 	if (renameat(s->fd[from], temp, s->fd[DIR_CLEAN], n->s) < 0)
 		return -errno;
+	FAULT_POINT("publish.named");
 	/* We hashed these bytes a moment ago. */
 	if (rec->nblocks > 8 && fstat(fd, &st) == 0) {
 		struct verified *v;
@@ -253,9 +257,11 @@ store_rekey(struct store *s, const char *path, const struct be_ver *ver,
 	if (!f)
 		return false;
 	r = save_record(s, f->fd, &nn, &nk, &f->rec);
+	FAULT_POINT("rekey.recorded");
 	if (r == 0 && renameat(s->fd[DIR_CLEAN], n.s, s->fd[DIR_CLEAN], nn.s) <
 			      0)
 		r = -errno;
+	FAULT_POINT("rekey.named");
 	if (r == 0) {
 		fremovexattr(f->fd, n.xattr);
 		unlinkat(s->fd[DIR_CLEAN], n.rec, 0);

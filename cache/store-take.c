@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/xattr.h>
@@ -15,6 +16,7 @@
 #include <xxhash.h>
 
 #include "common/cleanup.h"
+#include "common/fault.h"
 #include "common/xalloc.h"
 
 /*
@@ -95,16 +97,29 @@ is_sole(struct store_file *f, const struct clean_name *n)
 	       named.st_ino == st.st_ino && named.st_dev == st.st_dev;
 }
 
+char *
+store_private_name(struct store *s)
+{
+	char *name;
+
+	for (;;) {
+		name = xasprintf("%llx", atomic_fetch_add(&s->next_name, 1));
+		if (faccessat(s->fd[DIR_FILES], name, F_OK,
+			      AT_SYMLINK_NOFOLLOW) < 0)
+			return name;
+		free(name);
+	}
+}
+
 int
 store_take(struct store_file *f, const char *path, const struct be_ver *ver,
-	   int *out, char **name, uint64_t **sums, uint64_t *n)
+	   const char *name, int *out, uint64_t **sums, uint64_t *n)
 {
 	struct store *s = f->s;
 	struct record_key key = store_key(s, path, ver);
-	_cleanup_close_ int fd = -1, temp = -1;
-	char private[TEMP_NAME_MAX], self[32];
+	_cleanup_close_ int fd = -1;
 	struct clean_name at; /* it may have been renamed since it was opened */
-	int r;
+	char self[32];
 
 	store_clean_name(&key, &at);
 	/* Nobody else may have it open: our own lock becomes exclusive. */
@@ -116,22 +131,19 @@ store_take(struct store_file *f, const char *path, const struct be_ver *ver,
 	fd = open(self, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		goto busy;
-	r = store_temp(s, DIR_FILES, "", &temp, private);
-	if (r < 0)
+	FAULT_POINT("take.begun");
+	if (renameat(s->fd[DIR_CLEAN], at.s, s->fd[DIR_FILES], name) < 0)
 		goto busy;
-	if (renameat(s->fd[DIR_CLEAN], at.s, s->fd[DIR_FILES], private) < 0) {
-		unlinkat(s->fd[DIR_FILES], private, 0);
-		goto busy;
-	}
+	FAULT_POINT("take.moved");
 	unlinkat(s->fd[DIR_CLEAN], at.rec, 0);
 	fremovexattr(fd, at.xattr);
+	FAULT_POINT("take.done");
 	f->taken = true;
 	flock(f->fd, LOCK_UN); /* it can't be evicted where it is now */
 	*sums = f->rec.nblocks ? xmemdup(f->rec.sums, f->rec.nblocks *
 							      sizeof(**sums)) :
 				 NULL;
 	*n = f->rec.nblocks;
-	*name = xstrdup(private);
 	*out = steal_fd(&fd);
 	return 0;
 busy:

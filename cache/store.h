@@ -75,13 +75,17 @@ void store_close(struct store_file *f);
 
 /*
  * Makes a clean file private, in place: the same inode, now writable, in no
- * table and under no key (rule 18).  path and ver: its key now.  *sums (owned by
+ * table and under no key (rule 18).  path and ver: its key now; name: what
+ * store_private_name() gave.  *sums (owned by
  * the caller, n of them) are those of its blocks.  f stays open for what still
  * reads through it, but verifies no more.  -EBUSY: another daemon has it open,
  * or it is not the file of that key.
  */
 int store_take(struct store_file *f, const char *path, const struct be_ver *ver,
-	       int *fd, char **name, uint64_t **sums, uint64_t *n);
+	       const char *name, int *fd, uint64_t **sums, uint64_t *n);
+/* For a private file that is still to come: what the journal says of it counts
+ * from the moment it is there.  Caller frees. */
+char *store_private_name(struct store *s);
 
 /* --- private files ------------------------------------------------------- */
 

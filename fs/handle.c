@@ -478,6 +478,7 @@ handle_close(struct fs *fs, uint64_t fh)
 		passthrough_end(fs, rec.node); /* never made again here */
 		made(hs);
 	}
+	table_handle_done(fs->table, fh);
 }
 
 void

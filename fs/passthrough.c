@@ -326,10 +326,27 @@ restore(void *arg, uint64_t fh, const struct table_handle *h)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* The kernel would have the file open until the share is unmounted. */
+static void
+close_lost(void *arg, int32_t id)
+{
+	struct passthrough *p = arg;
+	struct node *n, *tmp;
+	bool used = false;
+
+	pthread_mutex_lock(&p->lock);
+	HASH_ITER(hh, p->nodes, n, tmp)
+		used = used || n->id == id;
+	pthread_mutex_unlock(&p->lock);
+	if (!used)
+		abi_backing_close(p->fd, id);
+}
+
 void
 passthrough_restore(struct fs *fs)
 {
 	table_handles(fs->table, restore, fs);
+	table_lost_backings(fs->table, close_lost, fs->passthrough);
 }
 
 #if ABI_LIBFUSE_PASSTHROUGH

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/fault.h"
 #include "common/path.h"
 #include "common/xalloc.h"
 #include "fs/table-priv.h"
@@ -117,6 +118,7 @@ node_reap_locked(struct table *t, uint32_t slot)
 		if (n->nlookup || *children_of(t, slot))
 			return;
 		atomic_store_explicit(&n->used, 0, memory_order_release);
+		FAULT_POINT("table.node-gone");
 		if (place) {
 			const struct name *name = table_name_at(t, place);
 
@@ -189,7 +191,9 @@ node_new_locked(struct table *t, uint64_t parent, const char *name,
 	n->ino = ino ? ino : table_id(slot, n->gen);
 	atomic_store_explicit(&n->nlookup, 1, memory_order_relaxed);
 	atomic_store_explicit(&n->place, place, memory_order_relaxed);
+	FAULT_POINT("table.node-filled");
 	atomic_store_explicit(&n->used, 1, memory_order_release);
+	FAULT_POINT("table.node-made");
 	place_taken_locked(t, slot, place);
 	t->nnodes++;
 	return table_id(slot, n->gen);
@@ -240,6 +244,7 @@ table_forget(struct table *t, uint64_t id, uint64_t nlookup)
 		/* More than it has: a worker died between its count and its
 		 * reply, or the kernel is wrong.  Neither may underflow. */
 		atomic_store(&n->nlookup, nlookup < have ? have - nlookup : 0);
+		FAULT_POINT("table.node-forgotten");
 		node_reap_locked(t, slot_of(t, n));
 	}
 	pthread_rwlock_unlock(&t->lock);
@@ -386,6 +391,7 @@ name_gone_locked(struct table *t, struct node *n)
 	uint32_t place = n->place;
 
 	atomic_store_explicit(&n->place, 0, memory_order_release);
+	FAULT_POINT("table.name-gone");
 	place_left_locked(t, slot_of(t, n), place);
 	node_reap_locked(t, slot_of(t, n));
 }
@@ -439,10 +445,12 @@ moves_apply(struct table *t)
 		if (m->slot)
 			atomic_store_explicit(&t->nodes[m->slot].place,
 					      m->place, memory_order_release);
+		FAULT_POINT("table.moving");
 	}
 	if (t->h->moves_op)
 		atomic_fetch_or(table_op_did(t, t->h->moves_op),
 				TABLE_OP_NAMED);
+	FAULT_POINT("table.moved");
 	atomic_store_explicit(&t->h->moves_valid, 0, memory_order_release);
 }
 
@@ -502,7 +510,9 @@ table_rename(struct table *t, uint64_t parent, const char *name,
 	}
 	memcpy(t->h->moves, m, sizeof(m));
 	t->h->moves_op = op;
+	FAULT_POINT("table.moves-filled");
 	atomic_store_explicit(&t->h->moves_valid, 1, memory_order_release);
+	FAULT_POINT("table.moves-valid");
 	moves_apply(t);
 	for (int i = 0; i < 2; i++) {
 		if (m[i].place)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/xalloc.h"
 #include "fs/table-priv.h"
 
@@ -52,7 +53,9 @@ table_op_put(struct table *t, const struct table_op *op, uint32_t old)
 	r->op = *op;
 	r->did = 0;
 	r->seq = ++t->h->op_seq;
+	FAULT_POINT("table.op-filled");
 	atomic_store_explicit(&r->used, 1, memory_order_release);
+	FAULT_POINT("table.op-made");
 	if (old)
 		drop_locked(t, old);
 	pthread_rwlock_unlock(&t->lock);
@@ -92,6 +95,7 @@ table_op_drop(struct table *t, uint32_t slot)
 {
 	pthread_rwlock_wrlock(&t->lock);
 	drop_locked(t, slot);
+	FAULT_POINT("table.op-gone");
 	pthread_rwlock_unlock(&t->lock);
 }
 

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "common/cleanup.h"
+#include "common/fault.h"
 #include "common/xalloc.h"
 #include "fs/table-priv.h"
 
@@ -303,7 +304,9 @@ table_handle_add(struct table *t, const struct table_handle *h)
 	r->which = 0;
 	stage_put(r->stage[0], h->stage);
 	fh = table_id(slot, r->gen);
+	FAULT_POINT("table.handle-filled");
 	atomic_store_explicit(&r->used, 1, memory_order_release);
+	FAULT_POINT("table.handle-made");
 out:
 	pthread_rwlock_unlock(&t->lock);
 	return fh;
@@ -364,9 +367,41 @@ table_handle_del(struct table *t, uint64_t fh)
 	r = hrec_locked(t, fh);
 	if (r) {
 		atomic_store_explicit(&r->used, 0, memory_order_release);
+		FAULT_POINT("table.handle-gone");
 		stack_push(&t->free_hrecs, (uint32_t)fh);
 	}
 	pthread_rwlock_unlock(&t->lock);
+}
+
+void
+table_handle_done(struct table *t, uint64_t fh)
+{
+	struct hrec *r = &t->hrecs[(uint32_t)fh];
+
+	pthread_rwlock_wrlock(&t->lock);
+	if ((uint32_t)fh < t->h->handles_top && !r->used && r->gen == fh >> 32)
+		r->backing = 0;
+	pthread_rwlock_unlock(&t->lock);
+}
+
+void
+table_lost_backings(struct table *t, void (*fn)(void *arg, int32_t id),
+		    void *arg)
+{
+	uint32_t top = t->h->handles_top;
+
+	for (uint32_t i = 1; i < top; i++) {
+		int32_t id = 0;
+
+		pthread_rwlock_wrlock(&t->lock);
+		if (!t->hrecs[i].used) {
+			id = t->hrecs[i].backing;
+			t->hrecs[i].backing = 0;
+		}
+		pthread_rwlock_unlock(&t->lock);
+		if (id > 0)
+			fn(arg, id);
+	}
 }
 
 uint64_t

@@ -77,7 +77,12 @@ struct table_handle {
 uint64_t table_handle_add(struct table *t, const struct table_handle *h);
 int table_handle_get(struct table *t, uint64_t fh, struct table_handle *out);
 int table_handle_set_stage(struct table *t, uint64_t fh, const char *stage);
+/* Its backing id is told by table_lost_backings() until table_handle_done(). */
 void table_handle_del(struct table *t, uint64_t fh);
+void table_handle_done(struct table *t, uint64_t fh);
+/* Ids of handles that a worker was just closing when it died. */
+void table_lost_backings(struct table *t, void (*fn)(void *arg, int32_t id),
+			 void *arg);
 void table_handles(struct table *t,
 		   void (*fn)(void *arg, uint64_t fh,
 			      const struct table_handle *h),

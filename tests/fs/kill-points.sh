@@ -17,15 +17,28 @@ mkdir "$SHAREDFS_FAULTS"
 # POINTS="a b" tests/fs/kill-points.sh: only these.
 points=${POINTS:-$(cd "$srcdir" && grep -rhoE 'FAULT_POINT\("[a-z0-9.-]+"\)' \
 	fs cache backends | cut -d'"' -f2 | sort -u)}
-# Those that can't be passed on a store.
+# Those that can't be passed on a store, and those that know nothing of it and
+# are passed on the other one.
 not_file="s3\\." not_s3="file\\." not_kept="replay\\."
 [ -z "${KEPT-}" ] || not_kept=nothing
+if [ -z "${POINTS-}" ]; then
+	not_file="$not_file\\|rekey\\." not_s3="$not_s3\\|publish\\.\\|take\\.\\|table\\."
+	[ -z "${KEPT-}" ] || not_kept="publish\\.\\|take\\.\\|table\\.\\|rekey\\."
+fi
 
 # Nothing that a killed worker began to upload stays in the store [S3.11].
 no_uploads()
 {
 	rgw req "$RGW_DIR" GET "/$bucket?uploads" >"$work/uploads"
 	! grep -q '<UploadId>' "$work/uploads"
+}
+
+# Nothing is left of what was written (sN: records to be used again).
+nothing_private()
+{
+	! find "$work/cache-$store-1"/v1/mounts/*/files \
+		"$work/cache-$store-1"/v1/mounts/*/journal \
+		! -type d ! -name 's*' | grep -q .
 }
 
 body()
@@ -38,7 +51,8 @@ body()
 	[ ! -e "$SHAREDFS_FAULTS/once.saved" ] ||
 		skip "no --enable-dev build: it has no fault points"
 	eval "not=\$not_$store"
-	mine=$(echo "$points" | tr " " "\n" | grep -v "^$not" | grep -v "^$not_kept")
+	mine=$(echo "$points" | tr " " "\n" | grep -v "^\($not\)" |
+		grep -v "^\($not_kept\)")
 	python3 "$srcdir/tests/fs/kill-points.py" "$D" "$work/list" \
 		"$SHAREDFS_FAULTS" $mine || fail "see above"
 	mount_node "$store-2" "$SOURCE" "$E"
@@ -49,5 +63,6 @@ body()
 	same failed "$(status_field "$D" errors.failed_files)" 0
 	same "open files" "$(status_field "$D" open_files)" 0
 	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
+	wait_until 60 "the end of all private files" nothing_private
 }
 each_store body
