@@ -87,9 +87,11 @@ fault_truncated()
 }
 
 # Far enough apart that none is hit four times, which is an error ([P1.3]).
+# A part of an object has no checksum that S3 would send: what is read of u8,
+# the uploader with the large files, is left alone.
 fault_corrupted()
 {
-	each match=GET every=30 corrupt=20
+	each match=GET not=/u8/ every=30 corrupt=20
 	each match=LIST every=30 corrupt=20
 	each match=PUT every=30 corrupt-request=5
 	each match=PART every=30 corrupt-request=9

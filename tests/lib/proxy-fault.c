@@ -28,6 +28,7 @@ fault_free(struct fault *f)
 		return;
 	free(f->match);
 	free(f->path);
+	free(f->not);
 	free(f->text);
 	free(f);
 }
@@ -60,6 +61,9 @@ take_selector(struct fault *f, const char *word)
 	} else if (!strncmp(word, "path=", 5)) {
 		free(f->path);
 		f->path = xstrdup(word + 5);
+	} else if (!strncmp(word, "not=", 4)) {
+		free(f->not);
+		f->not = xstrdup(word + 4);
 	} else if (!strcmp(word, "n=all")) {
 		f->left = -1;
 	} else if (!strncmp(word, "n=", 2)) {
@@ -128,6 +132,8 @@ faults_match(struct faults *f, const char *class, const char *method,
 		if (one->match && !matches(one->match, class, method))
 			continue;
 		if (one->path && !strstr(target, one->path))
+			continue;
+		if (one->not && strstr(target, one->not))
 			continue;
 		if (one->skip > 0) {
 			one->skip--;

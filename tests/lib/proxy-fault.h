@@ -2,10 +2,11 @@
 /*
  * What the test proxy is told to do wrong.  One line makes one fault:
  *
- *   [match=CLASS] [path=PART] [n=COUNT|all] [skip=N] [every=N] KIND[=ARG]
+ *   [match=CLASS] [path=PART] [not=PART] [n=COUNT|all] [skip=N] [every=N]
+ *   KIND[=ARG]
  *
  * It hits the next COUNT (1) requests of that class (or match=method:PUT) whose
- * target contains PART, after letting N of them pass; with every=N only each
+ * target contains PART (not=: does not), after letting N of them pass; with every=N only each
  * Nth of those.  KIND and ARG end the line; ARG may have blanks.
  */
 #ifndef TESTS_LIB_PROXY_FAULT_H
@@ -43,6 +44,7 @@ struct fault {
 	enum fault_kind kind;
 	char *match; /* NULL = any */
 	char *path;  /* NULL = any */
+	char *not;   /* NULL = none */
 	int64_t skip;
 	int64_t every, seen; /* 0 = each */
 	int64_t left; /* -1 = for ever */
