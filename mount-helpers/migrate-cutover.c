@@ -6,7 +6,8 @@
  * 2  what changed is carried until that takes its shortest time; the share is
  *    held: whoever calls into it waits
  * 3  DIR and DIR.before-sharedfs change places, with the mount
- * 4  what changed until 3 and is not in the store yet is carried
+ * 4  what changed until 3 and is not in the store yet is carried; beside it a
+ *    thread looks whether programs are still at something in the old tree
  * 5  the share is let go
  * 6  programs that have files of the old tree open are followed
  *
@@ -27,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -51,8 +53,20 @@ since_ms(int64_t began)
 	return (int)((clock_mono_ns() - began) / NSEC_PER_MSEC);
 }
 
+/* What may still be under way in the old tree after the exchange. */
+struct settle {
+	pthread_t thread;
+	bool running;
+	int64_t until;
+	atomic_bool passed; /* every directory's lock was free once */
+	atomic_bool looked; /* v is complete, and the thread's no longer */
+	struct mig_user *v;
+	size_t n;
+};
+
 struct cut {
 	struct mig *m;
+	struct settle settle;
 	char *old; /* where the old tree will be, or is */
 	int bare;  /* the directory below the mount; -1 */
 	bool mounted;
@@ -179,16 +193,55 @@ let_pass(struct cut *c, int64_t until)
 	}
 }
 
-static bool
-is_written(const char *old)
+/* All processes are looked at once, which takes its time where there are many;
+ * who has no file of the old tree open by then opens none. */
+static void *
+settle_thread(void *arg)
 {
-	_cleanup_free_ struct mig_user *v = NULL;
-	size_t n;
+	struct cut *c = arg;
+	struct settle *s = &c->settle;
 
-	v = mig_users(old, &n);
-	while (n && !v[n - 1].writing)
-		n--;
-	return n > 0;
+	let_pass(c, s->until);
+	atomic_store(&s->passed, true);
+	s->v = mig_users(c->old, &s->n);
+	atomic_store(&s->looked, true);
+	return NULL;
+}
+
+static void
+settle_begin(struct cut *c, int64_t until)
+{
+	struct settle *s = &c->settle;
+
+	s->until = until;
+	s->running = pthread_create(&s->thread, NULL, settle_thread, c) == 0;
+	if (!s->running)
+		settle_thread(c);
+}
+
+static void
+settle_end(struct cut *c)
+{
+	struct settle *s = &c->settle;
+
+	if (s->running)
+		pthread_join(s->thread, NULL);
+	s->running = false;
+	free(s->v);
+	s->v = NULL;
+	s->n = 0;
+}
+
+static bool
+is_written(struct cut *c)
+{
+	struct settle *s = &c->settle;
+
+	if (!atomic_load(&s->looked))
+		return true;
+	while (s->n && !mig_user_writes(s->v[s->n - 1].pid, c->old))
+		s->n--;
+	return s->n > 0;
 }
 
 /* Nothing came to the old tree any more for a moment. */
@@ -200,7 +253,7 @@ is_quiet(struct cut *c, int64_t began, int64_t carried)
 			       carried;
 
 	return clock_mono_ns() - (last > began ? last : began) > QUIET_NS &&
-	       !is_written(c->old);
+	       !is_written(c);
 }
 
 /* All that changes in the old tree, until programs have done what they were at
@@ -213,15 +266,17 @@ last_delta(struct cut *c, int64_t began)
 	uint64_t changes;
 	int r;
 
-	let_pass(c, began + SETTLE_MAX);
+	settle_begin(c, began + SETTLE_MAX);
 	for (;;) {
+		bool passed = atomic_load(&c->settle.passed);
+
 		r = mig_follow_work(c->m->follow, true, &changes);
 		if (changes)
 			carried = clock_mono_ns();
 		log_info("migrate", "%d ms after the exchange: %llu changes",
 			 since_ms(began), (unsigned long long)changes);
 		if (r < 0 || clock_mono_ns() - began > SETTLE_MAX ||
-		    (!changes && is_quiet(c, began, carried)))
+		    (passed && !changes && is_quiet(c, began, carried)))
 			return r;
 		if (!changes)
 			poll(NULL, 0, SETTLE_PAUSE_MS);
@@ -276,10 +331,23 @@ carry_last(struct cut *c, int64_t began, struct mig_hold *hold)
 	if (r == 0)
 		r = try_write(m, &written);
 	m->gap_ns = (written ? written : clock_mono_ns()) - began;
-	m->hurry = false;
+	settle_end(c);
 	if (r < 0)
 		mig_list(m, MIG_NOTE, "", "the first write after the cut-over: "
 					  "%s", strerror(-r));
+}
+
+void
+mig_hurry(struct mig *m, bool on)
+{
+	/* Of this thread, and of those that it starts. */
+	if (on && !m->hurry) {
+		m->nice = getpriority(PRIO_PROCESS, 0);
+		setpriority(PRIO_PROCESS, 0, -20);
+	} else if (!on && m->hurry) {
+		setpriority(PRIO_PROCESS, 0, m->nice);
+	}
+	m->hurry = on;
 }
 
 /* As near as can be: until it takes as long as little does. */
@@ -321,7 +389,7 @@ change_places(struct cut *c)
 	r = mig_exchange_begin(&x, m->dir, c->old, &c->err);
 	if (r < 0)
 		return r;
-	m->hurry = true;
+	mig_hurry(m, true);
 	r = catch_up(c);
 	if (r == 0) {
 		r = mig_hold_begin(&hold, worker);
@@ -341,7 +409,7 @@ change_places(struct cut *c)
 			strerror(-r));
 	mig_hold_end(&hold);
 end:
-	m->hurry = false;
+	mig_hurry(m, false);
 	mig_exchange_end(&x);
 	return r;
 }

@@ -6,6 +6,9 @@
 #include "fs/ask.h"
 #include "mount-helpers/migrate-priv.h"
 
+/* Somebody waits, or no longer: this thread and its passes go first. */
+void mig_hurry(struct mig *m, bool on);
+
 /* sharedfs mount SOURCE at, which will be moved to m->dir. */
 int mig_mount_start(struct mig *m, const char *at, struct err *err);
 /* Drains and unmounts. */

@@ -114,8 +114,9 @@ struct mig {
 	 * waited. */
 	int64_t gap_ns;
 	/* Somebody waits just now: no pass waits for a disk to have all.  The
-	 * main thread's. */
+	 * main thread's; set by mig_hurry(). */
 	bool hurry;
+	int nice; /* as it is when there is no hurry */
 	/* Paths, and inodes with several names, that a thread works on. */
 	pthread_mutex_t keys_lock;
 	pthread_cond_t keys_freed;

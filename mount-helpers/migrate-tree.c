@@ -275,6 +275,19 @@ mig_users(const char *dir, size_t *n)
 	return v;
 }
 
+bool
+mig_user_writes(pid_t pid, const char *dir)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d", (int)pid);
+	_cleanup_close_ int proc =
+		open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct mig_user u = { .pid = pid };
+
+	if (proc >= 0)
+		look_at_fds(proc, dir, &u);
+	return u.writing > 0;
+}
+
 void
 mig_say_users(struct mig *m)
 {

@@ -46,6 +46,8 @@ struct mig_user {
 };
 /* Those below dir, but ourselves; the caller's.  Never blocks. */
 struct mig_user *mig_users(const char *dir, size_t *n);
+/* Has it a file below dir open for writing? */
+bool mig_user_writes(pid_t pid, const char *dir);
 void mig_say_users(struct mig *m);
 
 #endif

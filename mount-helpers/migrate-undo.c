@@ -255,10 +255,10 @@ change_places(struct undo *u)
 	if (r == 0 && u->mounted)
 		r = freeze(u, &c, &began);
 	if (r == 0) {
-		m->hurry = u->mounted;
+		mig_hurry(m, u->mounted);
 		r = exchange(u, &x, &c, began);
 		mig_watch_thaw(&u->watch, r == 0);
-		m->hurry = false;
+		mig_hurry(m, false);
 		waited(m, began);
 	}
 	if (r < 0)

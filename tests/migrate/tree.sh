@@ -10,7 +10,8 @@ migrate()
 	dir=$1
 	shift
 	code=0
-	migrate-local-uploads "$dir" "$SOURCE" -o "$OPTS,log_level=warning" \
+	migrate-local-uploads "$dir" "$SOURCE" \
+		-o "$OPTS,log_level=${MIGRATE_LOG:-warning}" \
 		--state="$work/state" --progress=plain --throttle=off "$@" \
 		>"$work/out" 2>&1 || code=$?
 }
