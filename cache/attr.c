@@ -167,6 +167,14 @@ believed_until(const struct cache *c, const struct be_attr *a)
 	return be_attr_linked(a) ? 0 : clock_mono_ns() + c->cfg.actimeo_ns;
 }
 
+/* What this node has done and the store does not tell, or not yet. */
+static void
+overlay_locked(struct cache *c, const char *path, struct be_attr *a)
+{
+	delay_overlay_locked(c, path, a);
+	dirtimes_overlay_locked(c, path, a);
+}
+
 static void
 install(struct cache *c, const char *path, const struct be_attr *a,
 	uint64_t asked)
@@ -207,7 +215,7 @@ install(struct cache *c, const char *path, const struct be_attr *a,
 	k.attr = *a;
 	if (known)
 		k.attr.flags &= ~BE_ATTR_RACY;
-	delay_overlay_locked(c, path, &k.attr);
+	overlay_locked(c, path, &k.attr);
 	k.until_ns = believed_until(c, a);
 	attr_memory_put(c->attrs, path, &k);
 out:
@@ -278,7 +286,7 @@ attr_apply_locked(struct cache *c, const char *path)
 
 	if (!attr_memory_get(c->attrs, path, &k) || k.attr.mode == 0)
 		return;
-	delay_overlay_locked(c, path, &k.attr);
+	overlay_locked(c, path, &k.attr);
 	attr_memory_put(c->attrs, path, &k);
 }
 
@@ -296,8 +304,18 @@ attr_set_own(struct cache *c, const char *path, const struct be_attr *a)
 	if (k.pages)
 		k.pages = pages_hash(&a->ver);
 	k.attr = *a;
+	dirtimes_overlay_locked(c, path, &k.attr);
 	k.until_ns = believed_until(c, a);
 	attr_memory_put(c->attrs, path, &k);
+	cache_unlock(c);
+}
+
+void
+attr_made_own(struct cache *c, const char *path, const struct be_attr *a)
+{
+	attr_set_own(c, path, a);
+	cache_lock(c);
+	dirtimes_move_locked(c, path);
 	cache_unlock(c);
 }
 
@@ -308,6 +326,7 @@ attr_gone_own(struct cache *c, const char *path)
 	attr_changed_locked(c, path);
 	attr_parent_changed_locked(c, path);
 	names_gone_locked(c, path);
+	dirtimes_move_locked(c, path);
 	attr_memory_drop(c->attrs, path);
 	cache_unlock(c);
 }
@@ -487,7 +506,9 @@ attr_get_as(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (ret == 0) {
 		ctx->asked = true;
 		attr_install(c, path, &a, asked);
-		delay_overlay(c, path, &a);
+		cache_lock(c);
+		overlay_locked(c, path, &a);
+		cache_unlock(c);
 		*out = a;
 		*until_ns = believed_until(c, &a);
 	} else if (ret == -ENOENT) {

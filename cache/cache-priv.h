@@ -210,6 +210,7 @@ struct cache {
 	struct asked *asked; /* the same */
 	struct foresee *foresee; /* the same */
 	struct ancestors *ancestors; /* the same */
+	struct dirtimes *dirtimes; /* the same */
 	struct names *names; /* what it points to is cache.lock's too */
 	struct content *contents; /* by path */
 	struct content_list idle; /* partly fetched, for the next open */
@@ -305,6 +306,7 @@ void attr_install(struct cache *c, const char *path, const struct be_attr *a,
 		  uint64_t asked);
 /* The state after a change of our own: path and its directory. */
 void attr_set_own(struct cache *c, const char *path, const struct be_attr *a);
+void attr_made_own(struct cache *c, const char *path, const struct be_attr *a);
 void attr_gone_own(struct cache *c, const char *path);
 /* Of the directory it is in, the times. */
 void attr_forget_tree(struct cache *c, const char *path);
@@ -346,6 +348,17 @@ enum be_hint listing_step(struct cache *c, struct cache_ctx *ctx,
 void ancestors_init(struct cache *c);
 void ancestors_release(struct cache *c);
 void ancestors_renew(struct cache *c, const char *path);
+
+/* dirtimes.c: when this node made or removed a name in a directory. */
+void dirtimes_init(struct cache *c);
+void dirtimes_release(struct cache *c);
+/* path was made or removed by us. */
+void dirtimes_move_locked(struct cache *c, const char *path);
+void dirtimes_overlay_locked(struct cache *c, const char *path,
+			     struct be_attr *a);
+/* The directory path has other times now, or is another one; tree: and those
+ * below it. */
+void dirtimes_drop(struct cache *c, const char *path, bool tree);
 
 /* asked.c: what a lookup has asked is new enough for the open() that it is part
  * of.  The last: is it so?  It is used up. */

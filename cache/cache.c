@@ -56,6 +56,7 @@ cache_new(const struct cache_config *cfg, struct backend **be,
 	pthread_mutex_init(&c->lock, NULL);
 	keys_init(&c->keys);
 	names_init(c);
+	dirtimes_init(c);
 	asked_init(c);
 	foresee_init(c);
 	ancestors_init(c);
@@ -195,6 +196,7 @@ cache_free(struct cache *c)
 	uploads_free(c);
 	listing_free_all(c);
 	names_release(c);
+	dirtimes_release(c);
 	asked_release(c);
 	foresee_release(c);
 	ancestors_release(c);

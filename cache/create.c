@@ -122,7 +122,7 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 					      &made));
 		if (ret == 0) {
 			delay_drop(c, path);
-			attr_set_own(c, path, &made);
+			attr_made_own(c, path, &made);
 		}
 		attr_doubt(c, ctx, path, ret);
 		key_unlock(&c->keys, &key);
@@ -142,6 +142,7 @@ cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		attr_changed_locked(c, path);
 		attr_parent_changed_locked(c, path);
 		names_made_locked(c, path);
+		dirtimes_move_locked(c, path);
 		cache_unlock(c);
 	}
 	k = content_enter(k);

@@ -11,6 +11,7 @@ libcache_a_SOURCES = \
 	cache/content.c cache/content-journal.c \
 	cache/create.c \
 	cache/delay.c cache/delay.h \
+	cache/dirtimes.c \
 	cache/early.c \
 	cache/expose.c \
 	cache/fetch.c \

@@ -267,10 +267,18 @@ cache_setattr(struct cache *c, struct cache_ctx *ctx, const char *path,
 	if (ret == 0 && rest && k)
 		rest = setattr_staged(k, rest, attr);
 	if (ret == 0 && rest) {
+		/* A directory's own time beats the one that names have left. */
+		if ((rest & BE_SET_MTIME) && path)
+			dirtimes_drop(c, path, false);
 		ret = delay_put(c, ctx, path, k, rest, attr, out);
 		if (ret <= 0)
 			goto out;
 		ret = setattr_store(c, ctx, path, rest, attr, out);
+		if (ret == 0 && path) {
+			cache_lock(c);
+			dirtimes_overlay_locked(c, path, out);
+			cache_unlock(c);
+		}
 		if (ret == 0 && k && content_unsent(k)) {
 			pthread_mutex_lock(&k->lock);
 			k->attr.mode = out->mode;
@@ -323,7 +331,7 @@ cache_mkdir(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 be_mkdir(c->be, &ctx->be, path, &a, &opid, out));
 	if (ret == 0) {
 		delay_drop(c, path);
-		attr_set_own(c, path, out);
+		attr_made_own(c, path, out);
 		/* Nothing was there, so nothing is in it. */
 		names_listed(c, path, names_set_new(c), asked, asked_ns);
 	}
@@ -349,7 +357,7 @@ cache_mknod(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 be_create(c->be, &ctx->be, path, &a, &opid, out));
 	if (ret == 0) {
 		delay_drop(c, path);
-		attr_set_own(c, path, out);
+		attr_made_own(c, path, out);
 	}
 	return attr_doubt(c, ctx, path, ret);
 }
@@ -367,7 +375,7 @@ cache_symlink(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 be_symlink(c->be, &ctx->be, path, target, &a, &opid, out));
 	if (ret == 0) {
 		delay_drop(c, path);
-		attr_set_own(c, path, out);
+		attr_made_own(c, path, out);
 	}
 	return attr_doubt(c, ctx, path, ret);
 }
@@ -424,7 +432,7 @@ cache_link(struct cache *c, struct cache_ctx *ctx, const char *from,
 	if (ret == 0) {
 		moved_version(c, from, from, &before, out);
 		attr_set_own(c, from, out);
-		attr_set_own(c, to, out);
+		attr_made_own(c, to, out);
 	}
 	attr_doubt(c, ctx, from, ret);
 	attr_doubt(c, ctx, to, ret);
@@ -533,6 +541,7 @@ cache_rmdir(struct cache *c, struct cache_ctx *ctx, const char *path)
 	WITH_KEY(c, ctx, path, ret, be_rmdir(c->be, &ctx->be, path, &opid));
 	if (ret == 0 || ret == -ENOENT) {
 		delay_drop_tree(c, path);
+		dirtimes_drop(c, path, true);
 		attr_forget_tree(c, path);
 		attr_gone_own(c, path);
 	}

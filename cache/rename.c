@@ -274,6 +274,8 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 		if (S_ISDIR(out.mode)) {
 			delay_moved(c, from, to);
 			move_contents(c, from, to);
+			dirtimes_drop(c, from, true);
+			dirtimes_drop(c, to, true);
 			attr_forget_tree(c, from);
 			attr_forget_tree(c, to);
 		} else {
@@ -282,7 +284,7 @@ rename_locked_keys(struct cache *c, struct cache_ctx *ctx, const char *from,
 			moved_file(c, from, to, &before, &out);
 		}
 		attr_gone_own(c, from);
-		attr_set_own(c, to, &out);
+		attr_made_own(c, to, &out);
 	}
 	attr_doubt(c, ctx, from, ret);
 	attr_doubt(c, ctx, to, ret);

@@ -786,6 +786,66 @@ renamed_around(void)
 	OK(rmdir("a"));
 }
 
+static struct timespec moved; /* d's, as last seen */
+
+/* Has it moved since? */
+static bool
+has_moved(void)
+{
+	const struct timespec tick = { .tv_nsec = 20000000 };
+	struct timespec was = moved;
+	struct stat st;
+
+	OK(stat("d", &st));
+	moved = st.st_mtim;
+	nanosleep(&tick, NULL); /* of a clock that counts in ticks */
+	return moved.tv_sec > was.tv_sec ||
+	       (moved.tv_sec == was.tv_sec && moved.tv_nsec > was.tv_nsec);
+}
+
+/* Scanners look there for what is new: names move it, bytes do not. */
+static void
+times_of_directory(void)
+{
+	const struct timespec old[2] = { { .tv_sec = 1000000000 },
+					 { .tv_sec = 1000000000 } };
+	int fd;
+
+	OK(mkdir("d", 0755));
+	OK(mkdir("other", 0755));
+	has_moved();
+	fd = OK(open("d/f", O_WRONLY | O_CREAT | O_EXCL, 0644));
+	CHECK(has_moved());
+	OK(write(fd, "x", 1));
+	OK(close(fd));
+	has_moved();
+	put("d/f", "bytes");
+	CHECK(!has_moved());
+	OK(chmod("d/f", 0600));
+	CHECK(!has_moved());
+	OK(chmod("d", 0700));
+	CHECK(!has_moved());
+	OK(mkdir("d/sub", 0755));
+	CHECK(has_moved());
+	OK(symlink("f", "d/l"));
+	CHECK(has_moved());
+	OK(rename("d/f", "d/g"));
+	CHECK(has_moved());
+	OK(rename("d/g", "other/g"));
+	CHECK(has_moved());
+	OK(rename("other/g", "d/g"));
+	CHECK(has_moved());
+	OK(utimensat(AT_FDCWD, "d", old, 0));
+	has_moved();
+	CHECK(moved.tv_sec == 1000000000);
+	OK(unlink("d/l"));
+	CHECK(has_moved());
+	OK(rmdir("d/sub"));
+	CHECK(has_moved());
+	OK(unlink("d/g"));
+	CHECK(has_moved());
+}
+
 int
 main(int argc, char **argv)
 {
@@ -801,7 +861,7 @@ main(int argc, char **argv)
 		POSIX_TEST(xattrs),	      POSIX_TEST(xattrs_of_system),
 		POSIX_TEST(big_directory),    POSIX_TEST(listings),
 		POSIX_TEST(removed_directory), POSIX_TEST(exclusive_race),
-		POSIX_TEST(renamed_around),
+		POSIX_TEST(renamed_around),   POSIX_TEST(times_of_directory),
 	};
 
 	return posix_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
