@@ -34,6 +34,11 @@
 static struct standin *web;
 static char home[] = "/tmp/sharedfs-cred-XXXXXX";
 static atomic_llong the_time;
+/* How long an endpoint is waited for.  Short only where it does not answer: the
+ * machine may be busy. */
+static long patience_ms;
+#define PATIENCE_MS 20000
+#define NO_ANSWER_MS 300
 
 static int64_t
 test_now(void *arg)
@@ -71,11 +76,11 @@ chain_with(const char *passwd_file, const char *profile)
 	conf = cred_chain_conf(c);
 	conf->now = test_now;
 	conf->limits = (struct cred_limits){
-		.imds_ms = 300,
-		.container_ms = 300,
+		.imds_ms = patience_ms,
+		.container_ms = patience_ms,
 		.container_attempts = 3,
 		.pause_ms = 1,
-		.sts_ms = 300,
+		.sts_ms = patience_ms,
 		.process_ms = 5000,
 	};
 	return c;
@@ -203,6 +208,7 @@ setup(void **state)
 		".aws/credentials", ".aws/config", "passwd", "token", "jwt",
 	};
 
+	patience_ms = PATIENCE_MS;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unsetenv(names[i]);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
@@ -551,7 +557,9 @@ container_bad(void **state)
 	standin_answer(web, "GET", "/c", 200, DOC("A", "s3cr3t", "never"));
 	fails(-EIO, "is no time");
 	standin_answer(web, "GET", "/c", 0, "");
+	patience_ms = NO_ANSWER_MS;
 	fails(-EAGAIN, "imed out");
+	patience_ms = PATIENCE_MS;
 
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", refused[i], 1);
@@ -606,6 +614,7 @@ imds_v1(void **state)
 	standin_answer(web, "PUT", "/latest/api/token", 405, "");
 	gives("AKI", "s3cr3t/i", "TOK");
 	standin_answer(web, "PUT", "/latest/api/token", 0, "");
+	patience_ms = 3 * NO_ANSWER_MS; /* and then there is an answer */
 	gives("AKI", "s3cr3t/i", "TOK");
 	setenv("AWS_EC2_METADATA_V1_DISABLED", "true", 1);
 	fails(-EACCES, "HttpPutResponseHopLimit");
@@ -638,7 +647,9 @@ imds_bad(void **state)
 	standin_answer(web, "GET", ROLES "my-role", 500, "");
 	fails(-EAGAIN, "HTTP 500");
 	standin_answer(web, "GET", ROLES "my-role", 0, "");
+	patience_ms = NO_ANSWER_MS;
 	fails(-EAGAIN, "imed out");
+	patience_ms = PATIENCE_MS;
 	/* Nobody is there: the usual machine. */
 	setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1", 1);
 	fails(-EACCES, "instance metadata (http://127.0.0.1:1");
@@ -717,7 +728,9 @@ web_identity_bad(void **state)
 		       "<a><AccessKeyId>&x;</AccessKeyId></a>");
 	fails(-EIO, "not sound XML");
 	standin_answer(web, "POST", "/", 0, "");
+	patience_ms = NO_ANSWER_MS;
 	fails(-EAGAIN, "imed out");
+	patience_ms = PATIENCE_MS;
 	write_home("jwt", "\n");
 	fails(-EINVAL, "is empty");
 	unlink(file);
