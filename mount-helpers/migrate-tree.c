@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/path.h"
 #include "common/units.h"
 #include "common/xalloc.h"
+
+/* More than what any call needs between finding a directory and its lock. */
+#define RUN_NS NSEC_PER_MSEC
 
 static void
 odd(struct mig_tree *t, enum mig_odd what, const char *path)
@@ -182,6 +187,22 @@ mig_tree_walk(struct mig *m, struct mig_tree *t, struct err *err)
 
 /* --- who uses it ----------------------------------------------------------- */
 
+/* What /proc/PID/task/TID/NAME says; the caller's.  NULL: nothing. */
+static char *
+proc_text(pid_t pid, pid_t tid, const char *name)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/task/%d/%s", (int)pid,
+					      (int)tid, name);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[1024];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return NULL;
+	text[n] = '\0';
+	return xstrdup(text);
+}
+
 /* A name of /proc that is a process, else 0. */
 static pid_t
 pid_of(const char *name)
@@ -286,6 +307,77 @@ mig_user_writes(pid_t pid, const char *dir)
 	if (proc >= 0)
 		look_at_fds(proc, dir, &u);
 	return u.writing > 0;
+}
+
+/* --- who has to go on ------------------------------------------------------ */
+
+struct thread {
+	pid_t pid, tid;
+	uint64_t ran; /* ns on a processor */
+};
+struct threads {
+	struct thread *v;
+	size_t n;
+};
+
+/* Is it ready to run, or running?  Then also how long it has run. */
+static bool
+is_ready(pid_t pid, pid_t tid, uint64_t *ran)
+{
+	_cleanup_free_ char *stat = NULL, *sched = NULL;
+	const char *state;
+
+	stat = proc_text(pid, tid, "stat");
+	/* "pid (any name) R …" */
+	state = stat ? strrchr(stat, ')') : NULL;
+	if (!state || strncmp(state, ") R", 3) != 0)
+		return false;
+	sched = proc_text(pid, tid, "schedstat");
+	*ran = sched ? strtoull(sched, NULL, 10) : 0;
+	return sched != NULL;
+}
+
+static void
+find_ready(struct threads *t, pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/task", (int)pid);
+	_cleanup_closedir_ DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		struct thread one = { pid, pid_of(e->d_name), 0 };
+
+		if (one.tid <= 0 || !is_ready(pid, one.tid, &one.ran))
+			continue;
+		t->v = xrealloc(t->v, t->n + 1, sizeof(*t->v));
+		t->v[t->n++] = one;
+	}
+}
+
+void
+mig_let_run(int64_t until)
+{
+	_cleanup_closedir_ DIR *d = opendir("/proc");
+	struct threads t = { 0 };
+	struct dirent *e;
+	uint64_t ran;
+
+	while (d && (e = readdir(d))) {
+		pid_t pid = pid_of(e->d_name);
+
+		if (pid > 0 && pid != getpid())
+			find_ready(&t, pid);
+	}
+	while (t.n && clock_mono_ns() < until) {
+		const struct thread *last = &t.v[t.n - 1];
+
+		if (is_ready(last->pid, last->tid, &ran) &&
+		    ran - last->ran < RUN_NS)
+			poll(NULL, 0, 1);
+		else
+			t.n--;
+	}
+	free(t.v);
 }
 
 void

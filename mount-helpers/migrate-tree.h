@@ -48,6 +48,9 @@ struct mig_user {
 struct mig_user *mig_users(const char *dir, size_t *n);
 /* Has it a file below dir open for writing? */
 bool mig_user_writes(pid_t pid, const char *dir);
+/* Waits until each thread of the host that could run has run for a moment: it is
+ * no longer between two steps of a system call. */
+void mig_let_run(int64_t until);
 void mig_say_users(struct mig *m);
 
 #endif
