@@ -120,7 +120,7 @@ sent_locked(struct content *k, const struct sending *s,
 	k->reserved = false;
 	k->truncated = false;
 	k->append_at = s->commit.size; /* what came since follows that */
-	k->failed = false;
+	k->failed = k->closed = false;
 	k->base = out->ver;
 	k->base_size = s->commit.size;
 	k->clean_end = k->commit_end;

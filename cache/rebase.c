@@ -302,7 +302,7 @@ commit_conflict(struct content *k, struct cache_ctx *ctx, const char *path, int 
 
 	pthread_mutex_lock(&k->lock);
 	appends = k->append_only && !k->truncated;
-	abandoned = k->abandoned;
+	abandoned = k->abandoned || k->closed;
 	pthread_mutex_unlock(&k->lock);
 	if (k->exclusive && why == -EEXIST)
 		return -EEXIST;
@@ -317,12 +317,12 @@ commit_conflict(struct content *k, struct cache_ctx *ctx, const char *path, int 
 		 ret == 0 ? now.ver.b : "",
 		 c->cfg.conflict_fail || abandoned ? "" :
 						     "; the last close wins");
-	/* Whoever wrote it was told that it failed, and may have gone on by
-	 * other means: what came since is newer. */
+	/* Whoever wrote it was told that it failed, or was told nothing, and
+	 * may have gone on by other means: what came since is newer. */
 	if (abandoned && !(ret == 0 && appends))
 		return err_set(ctx->be.err, -ESTALE,
 			       "changed by another node since its close()"
-			       " failed; see sharedfs recover");
+			       " failed or was cut short; see sharedfs recover");
 	if (c->cfg.conflict_fail && !(ret == 0 && appends))
 		return err_set(ctx->be.err, -ESTALE,
 			       "changed by another node since it was opened"
