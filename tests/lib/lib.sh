@@ -19,7 +19,9 @@ set -eu
 
 srcdir=$abs_srcdir
 builddir=${abs_builddir:?use ./run}
-PATH=$builddir:$builddir/tests/bin:$srcdir/tests/lib:$PATH:/usr/sbin:/sbin
+# Debian's programs, not what a version manager has put before them: its python3
+# takes ten times as long to start.
+PATH=$builddir:$builddir/tests/bin:$srcdir/tests/lib:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export PATH
 test_name=$(basename "$0" .sh)
 
