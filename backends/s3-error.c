@@ -57,6 +57,16 @@ from_curl(const struct s3_reply *r, struct s3_error *out)
 {
 	const char *cure = "";
 
+	if (r->source) {
+		/* The store is not to blame, and did not get all of it. */
+		out->code = r->source;
+		out->class = S3_CLASS_FINAL;
+		out->words = xasprintf("reading the bytes to send: %s",
+				       r->source == -ENODATA ?
+					       "the file became shorter" :
+					       strerror(-r->source));
+		return;
+	}
 	out->code = -EIO;
 	out->class = S3_CLASS_LATER;
 	out->unclear = r->curl >= 0;

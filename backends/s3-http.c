@@ -393,7 +393,7 @@ run_finish(struct s3_http *h, struct lane *l, struct run *run, int code)
 	else
 		r->status = 0;
 	if (code != CURLE_OK) {
-		if (!run->lost)
+		if (!run->lost && !r->source)
 			atomic_fetch_add(&h->failures, 1);
 		r->words = xstrdup(code < 0 ? "given up" :
 				   *run->errbuf ? run->errbuf :

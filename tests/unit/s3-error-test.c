@@ -136,6 +136,27 @@ no_answer(void **state)
 	}
 }
 
+/* What the store was not sent is no fault of the store's. */
+static void
+no_bytes(void **state)
+{
+	static const int source[] = { -EIO, -ENODATA };
+
+	for (size_t i = 0; i < sizeof(source) / sizeof(source[0]); i++) {
+		struct s3_reply r = { .curl = CURLE_ABORTED_BY_CALLBACK,
+				      .source = source[i] };
+		struct s3_error e = { 0 };
+
+		s3_error_from(&r, &e);
+		assert_int_equal(e.code, source[i]);
+		assert_int_equal(e.class, S3_CLASS_FINAL);
+		assert_false(e.unclear);
+		assert_non_null(strstr(e.words, "reading the bytes to send"));
+		s3_error_release(&e);
+		s3_reply_release(&r);
+	}
+}
+
 static void
 crcs(void **state)
 {
@@ -183,7 +204,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(table),
 		cmocka_unit_test(answers),
-		cmocka_unit_test(no_answer),
+		cmocka_unit_test(no_answer), cmocka_unit_test(no_bytes),
 		cmocka_unit_test(crcs),
 		cmocka_unit_test(digests),
 	};
