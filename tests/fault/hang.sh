@@ -98,7 +98,13 @@ echo write >&3
 wait_until 30 "a write to an open file" did write
 
 echo "== signals"
-# (A call that hangs in the kernel already can't be called back, [P7.8].)
+# (A call that hangs in the kernel already can't be called back, [P7.8]: neither
+# can that of the one who looks whether the store is back.)
+looked()
+{
+	[ "$(status_field "$D" store.looks)" -gt 0 ]
+}
+wait_until 60 "a look at the store" looked
 cat "$D/dir/unknown" >"$work/lost" 2>&1 &
 lost=$!
 test_pids="$test_pids $lost"
