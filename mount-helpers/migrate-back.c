@@ -304,6 +304,9 @@ change_attributes(struct back *b, const char *path, const char *here,
 	_cleanup_close_ int fd = mig_source_open(b->m, here, O_RDONLY);
 	int r = fd < 0 ? fd : set_attributes(b->m, fd, a);
 
+	/* Removed just now, or by hand. */
+	if (r == -ENOENT)
+		return b->m->swapped ? 0 : replace_file(b, path, here, rec, a);
 	if (r < 0)
 		return failed(b, here, r, NULL);
 	remember(b, path, here, a, rec->hash);
@@ -364,6 +367,9 @@ back_file(struct back *b, const char *path, const char *here,
 		settle(b, here, rec, a);
 		return 0;
 	}
+	if (b->m->swapped && rec &&
+	    mig_source_stat(b->m, here, &(struct stat){ 0 }) == -ENOENT)
+		return 0;
 	if (!untouched(b, here, rec))
 		return conflict(b, here, BOTH_CHANGED);
 	return same ? change_attributes(b, path, here, a, rec) :

@@ -116,6 +116,9 @@ struct mig {
 	/* Somebody waits just now: no pass waits for a disk to have all.  The
 	 * main thread's; set by mig_hurry(). */
 	bool hurry;
+	/* --undo: programs are in the old tree again, and what they remove there
+	 * is not brought back. */
+	bool swapped;
 	int nice; /* as it is when there is no hurry */
 	/* Paths, and inodes with several names, that a thread works on. */
 	pthread_mutex_t keys_lock;

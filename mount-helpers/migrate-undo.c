@@ -298,8 +298,10 @@ static int
 last_look(struct undo *u)
 {
 	uint64_t changes;
-	int r = mig_back(u->m, NULL, NULL, &changes);
+	int r;
 
+	u->m->swapped = true;
+	r = mig_back(u->m, NULL, NULL, &changes);
 	if (r == 0)
 		return MIG_OK;
 	if (!atomic_load(&u->m->stop)) {
@@ -320,6 +322,7 @@ late_writers(struct undo *u)
 	uint64_t changes;
 	int r;
 
+	u->m->swapped = true;
 	/* What other nodes have changed is not told. */
 	if (u->watch.a.fd < 0)
 		mig_watch_begin(&u->watch, u->old, NULL);
