@@ -55,7 +55,8 @@ body()
 	migrate "$src" --cutover
 	ended "cut-over" 0
 	note_share "$src"
-	mount_node B "$SOURCE" "$work/B" "$mine"
+	# (It does not believe what it was told a moment ago.)
+	mount_node B "$SOURCE" "$work/B" "$mine,actimeo=0"
 
 	echo "-- it writes, and so do programs here"
 	mkdir "$work/B/there"
@@ -73,6 +74,7 @@ body()
 	rm "$work/B/-n"
 	mv "$work/B/large" "$work/B/there/larger"
 	echo "changed by B" >"$work/B/link"
+	attrs_sent "$src"
 	attrs_sent "$work/B"
 	cp -a "$work/B" "$work/want"
 	start_writer "$src" 5
