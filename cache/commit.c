@@ -49,8 +49,7 @@ static void
 take_locked(struct content *k, struct sending *s)
 {
 	/* What an earlier attempt took and could not send comes along. */
-	for (size_t i = 0; i < k->dirty.n; i++)
-		rangeset_add(&k->sending, k->dirty.v[i].off, k->dirty.v[i].len);
+	rangeset_add_all(&k->sending, &k->dirty);
 	rangeset_clear(&k->dirty);
 	k->attr_sending |= k->attr_dirty;
 	k->attr_dirty = 0;
@@ -100,9 +99,7 @@ take_locked(struct content *k, struct sending *s)
 static void
 give_back_locked(struct content *k, unsigned mask)
 {
-	for (size_t i = 0; i < k->sending.n; i++)
-		rangeset_add(&k->dirty, k->sending.v[i].off,
-			     k->sending.v[i].len);
+	rangeset_add_all(&k->dirty, &k->sending);
 	rangeset_del(&k->dirty, k->attr.size, UINT64_MAX / 2);
 	rangeset_clear(&k->sending);
 	k->attr_dirty |= mask | k->attr_sending;

@@ -62,9 +62,7 @@ content_journal_locked(struct content *k, enum journal_state state,
 	if (!commit && k->sending.n) {
 		rangeset_copy(&all, &k->dirty);
 		/* taken by a commit, and not known to be sent */
-		for (size_t i = 0; i < k->sending.n; i++)
-			rangeset_add(&all, k->sending.v[i].off,
-				     k->sending.v[i].len);
+		rangeset_add_all(&all, &k->sending);
 		rangeset_del(&all, k->attr.size, UINT64_MAX / 2);
 		r.dirty = all.v;
 		r.ndirty = all.n;

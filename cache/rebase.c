@@ -65,9 +65,7 @@ rebase_append_locked(struct content *k, const struct be_attr *now)
 static void
 not_sent_locked(struct content *k)
 {
-	for (size_t i = 0; i < k->sending.n; i++)
-		rangeset_add(&k->dirty, k->sending.v[i].off,
-			     k->sending.v[i].len);
+	rangeset_add_all(&k->dirty, &k->sending);
 	rangeset_clear(&k->sending);
 }
 
@@ -205,9 +203,7 @@ come_through_locked(struct content *k, const struct sending *s,
 		k->apart = k->racy = true;
 	} else {
 		rangeset_copy(&k->present, &s->dirty);
-		for (size_t i = 0; i < k->dirty.n; i++)
-			rangeset_add(&k->present, k->dirty.v[i].off,
-				     k->dirty.v[i].len);
+		rangeset_add_all(&k->present, &k->dirty);
 		if (still || k->attr.size < now->size)
 			k->attr.size = now->size;
 		if (ftruncate(k->fd, k->attr.size) < 0)

@@ -160,6 +160,13 @@ rangeset_copy(struct rangeset *to, const struct rangeset *from)
 }
 
 void
+rangeset_add_all(struct rangeset *to, const struct rangeset *from)
+{
+	for (size_t i = 0; i < from->n; i++)
+		rangeset_add(to, from->v[i].off, from->v[i].len);
+}
+
+void
 rangeset_clear(struct rangeset *s)
 {
 	s->n = 0;

@@ -27,6 +27,7 @@ struct rangeset {
 	}
 
 void rangeset_add(struct rangeset *s, uint64_t off, uint64_t len);
+void rangeset_add_all(struct rangeset *to, const struct rangeset *from);
 void rangeset_del(struct rangeset *s, uint64_t off, uint64_t len);
 bool rangeset_has(const struct rangeset *s, uint64_t off, uint64_t len);
 bool rangeset_intersects(const struct rangeset *s, uint64_t off, uint64_t len);
