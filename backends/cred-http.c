@@ -10,10 +10,19 @@
 
 #include <curl/curl.h>
 
+#include "backends/secret.h"
 #include "common/clock.h"
 
 /* Answers are about 2 KiB; a token may make them larger. */
 #define ANSWER_MAX (128 << 10)
+
+void
+cred_header_add(struct curl_slist **l, const char *name, const char *value)
+{
+	_cleanup_secret_ char *line = secret_concat(name, ": ", value, NULL);
+
+	*l = curl_slist_append(*l, line);
+}
 
 static size_t
 take(char *p, size_t size, size_t n, void *arg)

@@ -12,7 +12,6 @@
 
 #include <curl/curl.h>
 
-#include "backends/secret.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
 
@@ -25,14 +24,6 @@ slist_freep(struct curl_slist **l)
 	curl_slist_free_all(*l);
 }
 #define _cleanup_slist_ __attribute__((cleanup(slist_freep)))
-
-static void
-add_header(struct curl_slist **l, const char *name, const char *value)
-{
-	_cleanup_secret_ char *line = secret_concat(name, ": ", value, NULL);
-
-	*l = curl_slist_append(*l, line);
-}
 
 /* --- ECS and EKS ----------------------------------------------------------- */
 
@@ -113,7 +104,7 @@ container_token(struct curl_slist **headers, struct err *err)
 		return err_set(err, -EINVAL,
 			       "the container's authorization token has a "
 			       "line break");
-	add_header(headers, "Authorization", token);
+	cred_header_add(headers, "Authorization", token);
 	return 0;
 }
 
@@ -176,7 +167,7 @@ cred_from_container(const struct cred_conf *conf, struct cred_doc *out,
 	ret = container_token(&headers, err);
 	if (ret < 0)
 		return ret;
-	add_header(&headers, "Accept", "application/json");
+	cred_header_add(&headers, "Accept", "application/json");
 	for (;;) {
 		ret = container_ask(conf, url, headers, out, err);
 		if (ret != -EAGAIN ||
@@ -291,7 +282,7 @@ imds_token(struct imds *m, struct err *err)
 	long status;
 	int ret;
 
-	add_header(&ask, "x-aws-ec2-metadata-token-ttl-seconds", "21600");
+	cred_header_add(&ask, "x-aws-ec2-metadata-token-ttl-seconds", "21600");
 	ret = imds_request(m, "PUT", "api/token", ask, &status, &connected,
 			   &body, err);
 	if (ret == 0 && status == 200) {
@@ -299,7 +290,7 @@ imds_token(struct imds *m, struct err *err)
 			return err_set(err, -EIO,
 				       "%s: the session token is garbage",
 				       m->base);
-		add_header(&m->token, "x-aws-ec2-metadata-token", body.s);
+		cred_header_add(&m->token, "x-aws-ec2-metadata-token", body.s);
 		return 0;
 	}
 	if (ret == 0 && status != 403 && status != 404 && status != 405)

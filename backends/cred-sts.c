@@ -193,14 +193,6 @@ role_params(struct buf *b, const struct cred_conf *conf,
 	add_param(b, "ExternalId", role->external_id);
 }
 
-static void
-add_header(struct curl_slist **l, const char *name, const char *value)
-{
-	_cleanup_secret_ char *line = secret_concat(name, ": ", value, NULL);
-
-	*l = curl_slist_append(*l, line);
-}
-
 /* Host and path as curl is going to send them; the caller frees both. */
 static int
 split_url(const char *url, char **host, char **path)
@@ -259,11 +251,11 @@ sign(const struct cred_conf *conf, const char *url, const char *region,
 		.now = now,
 	};
 
-	add_header(headers, "x-amz-date", date);
+	cred_header_add(headers, "x-amz-date", date);
 	if (base->token)
-		add_header(headers, "x-amz-security-token", base->token);
+		cred_header_add(headers, "x-amz-security-token", base->token);
 	auth = s3_sign(NULL, &r);
-	add_header(headers, "authorization", auth);
+	cred_header_add(headers, "authorization", auth);
 	free(auth);
 	return 0;
 }
@@ -285,7 +277,7 @@ post(const struct cred_conf *conf, const char *url, const struct buf *body,
 	long status;
 	int ret = 0;
 
-	add_header(&headers, "content-type",
+	cred_header_add(&headers, "content-type",
 		   "application/x-www-form-urlencoded");
 	if (base)
 		ret = sign(conf, url, region, base, body, &headers, err);

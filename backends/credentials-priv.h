@@ -93,6 +93,9 @@ struct cred_request {
 	bool direct;		  /* no proxy: it is a link-local address */
 	long timeout_ms;
 };
+/* The line that it makes in between is wiped. */
+void cred_header_add(struct curl_slist **l, const char *name,
+		     const char *value);
 /*
  * One request, no redirects.  0: *status and the body (short; wiped by the
  * caller).  -EAGAIN: no answer; *connected tells whether somebody listens.
