@@ -264,17 +264,6 @@ send_file(struct entry *e, int fd)
 	return r;
 }
 
-/* It is another file than when it was opened: to be looked at again. */
-static bool
-has_changed(const struct entry *e, int fd)
-{
-	struct stat now;
-
-	return fstat(fd, &now) < 0 || mig_ns(now.st_mtim) != e->rec.mtime ||
-	       mig_ns(now.st_ctim) != e->rec.ctime ||
-	       now.st_size != e->st.st_size;
-}
-
 static void
 look_again(struct entry *e)
 {
@@ -317,13 +306,13 @@ file_entry(struct entry *e)
 	}
 	r = linked && !e->known && try_link(e) ? 0 : send_file(e, fd);
 	if (r == 0) {
-		if (has_changed(e, fd) ||
+		if (mig_source_changed(fd, &e->st) ||
 		    e->rec.size != (uint64_t)e->st.st_size)
 			e->rec.flags |= MIG_REC_RACY;
 		if (e->rec.flags & MIG_REC_RACY)
 			look_again(e);
 		done(e);
-	} else if (r == -ENODATA && has_changed(e, fd)) {
+	} else if (r == -ENODATA && mig_source_changed(fd, &e->st)) {
 		look_again(e);
 	} else {
 		failed(e, r);

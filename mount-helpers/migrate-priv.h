@@ -151,6 +151,8 @@ mig_ns(struct timespec t)
 }
 /* A name that sharedfs keeps for itself. */
 bool mig_source_reserved(const char *path);
+/* Is it another file than `was` tells? */
+bool mig_source_changed(int fd, const struct stat *was);
 /* Written to so lately that a later write may not move the time stamps. */
 bool mig_source_racy(const struct stat *st);
 /* What the store is to know of it; ids translated. */

@@ -318,13 +318,8 @@ struct put {
 static bool
 changed(const struct put *p)
 {
-	struct stat now;
-
-	return fstat(p->fd, &now) < 0 ||
-	       mig_ns(now.st_mtim) != mig_ns(p->st->st_mtim) ||
-	       mig_ns(now.st_ctim) != mig_ns(p->st->st_ctim) ||
-	       now.st_size != p->st->st_size ||
-	       p->c.size != (uint64_t)now.st_size;
+	return mig_source_changed(p->fd, p->st) ||
+	       p->c.size != (uint64_t)p->st->st_size;
 }
 
 static bool

@@ -76,6 +76,17 @@ mig_source_reserved(const char *path)
 }
 
 bool
+mig_source_changed(int fd, const struct stat *was)
+{
+	struct stat now;
+
+	return fstat(fd, &now) < 0 ||
+	       mig_ns(now.st_mtim) != mig_ns(was->st_mtim) ||
+	       mig_ns(now.st_ctim) != mig_ns(was->st_ctim) ||
+	       now.st_size != was->st_size;
+}
+
+bool
 mig_source_racy(const struct stat *st)
 {
 	int64_t now = timespec_ns(clock_wall());

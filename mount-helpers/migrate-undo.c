@@ -31,6 +31,7 @@
 #include "common/log.h"
 #include "common/mountinfo.h"
 #include "fs/utab.h"
+#include "mount-helpers/migrate-back.h"
 #include "mount-helpers/migrate-tree.h"
 
 #define ROUNDS 3 /* before the share is held */
@@ -115,7 +116,7 @@ name_writers(struct mig *m)
 static int
 not_brought(struct undo *u, int r)
 {
-	if (r == -ENOSPC || r == -EDQUOT || r == -EROFS)
+	if (back_is_full(r))
 		return err_set(&u->err, r,
 			       "the old tree takes no more (%s); what was "
 			       "brought until now stays there.  Make room, and "
@@ -298,10 +299,8 @@ static int
 last_look(struct undo *u)
 {
 	uint64_t changes;
-	int r;
+	int r = mig_back(u->m, NULL, NULL, &changes);
 
-	u->m->swapped = true;
-	r = mig_back(u->m, NULL, NULL, &changes);
 	if (r == 0)
 		return MIG_OK;
 	if (!atomic_load(&u->m->stop)) {
@@ -322,7 +321,6 @@ late_writers(struct undo *u)
 	uint64_t changes;
 	int r;
 
-	u->m->swapped = true;
 	/* What other nodes have changed is not told. */
 	if (u->watch.a.fd < 0)
 		mig_watch_begin(&u->watch, u->old, NULL);
@@ -403,6 +401,7 @@ finish(struct undo *u)
 	struct mig *m = u->m;
 	int code = MIG_OK;
 
+	m->swapped = true;
 	mig_say(m, "%s is the old tree again", m->dir);
 	if (m->gap_ns)
 		mig_say(m,
