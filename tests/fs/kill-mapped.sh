@@ -7,9 +7,7 @@
 need_mount
 need_program python3
 need_resend
-SHAREDFS_FAULTS=$work/faults
-export SHAREDFS_FAULTS
-mkdir "$SHAREDFS_FAULTS"
+need_faults
 
 body()
 {

@@ -56,6 +56,16 @@ need_program()
 	done
 }
 
+# need_faults: points of common/fault.h are armed by files in $SHAREDFS_FAULTS.
+need_faults()
+{
+	grep -q '^#define SHAREDFS_DEV 1' "$builddir/config.h" ||
+		skip "fault points are in --enable-dev builds"
+	SHAREDFS_FAULTS=$work/faults
+	export SHAREDFS_FAULTS
+	mkdir "$SHAREDFS_FAULTS"
+}
+
 # need_resend: the test needs a kernel that sends requests again (6.9).
 need_resend()
 {

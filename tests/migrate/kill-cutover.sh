@@ -8,12 +8,7 @@
 . "$srcdir/tests/migrate/tree.sh"
 need_mount
 need_program python3
-grep -q '^#define SHAREDFS_DEV 1' "$builddir/config.h" ||
-	skip "fault points are in --enable-dev builds"
-
-mkdir "$work/faults"
-SHAREDFS_FAULTS=$work/faults
-export SHAREDFS_FAULTS
+need_faults
 
 note_share()
 {
