@@ -478,7 +478,8 @@ handle_close(struct fs *fs, uint64_t fh)
 		passthrough_end(fs, rec.node); /* never made again here */
 		made(hs);
 	}
-	table_handle_done(fs->table, fh);
+	if (known && rec.backing)
+		table_handle_done(fs->table, fh);
 }
 
 void

@@ -295,7 +295,8 @@ each_wanted(struct wanted *w)
 		w->by_path = true;
 		while (*w->name == '/')
 			w->name++;
-		ret = kept_scan(w->p->cache_dir, w->p->given_up, wanted_one, w, w->err);
+		ret = kept_scan(w->p->cache_dir, w->p->given_up, wanted_one, w,
+				w->err);
 	}
 	if (ret < 0)
 		return ret;
