@@ -41,10 +41,12 @@ migrate_local_uploads_SOURCES = \
 	mount-helpers/migrate-priv.h \
 	mount-helpers/migrate-put.c \
 	mount-helpers/migrate-report.c \
+	mount-helpers/migrate-settle.c \
 	mount-helpers/migrate-source.c \
 	mount-helpers/migrate-throttle.c \
 	mount-helpers/migrate-tree.c mount-helpers/migrate-tree.h \
 	mount-helpers/migrate-undo.c \
+	mount-helpers/migrate-users.c mount-helpers/migrate-users.h \
 	mount-helpers/migrate-verify.c \
 	$(NULL)
 migrate_local_uploads_LDADD = $(LIB_FS) $(LIB_BACKENDS) $(LIBS_BACKENDS) \

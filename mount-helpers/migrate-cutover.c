@@ -38,12 +38,12 @@
 #include "common/mountinfo.h"
 #include "common/xalloc.h"
 #include "fs/guard.h"
-#include "mount-helpers/migrate-tree.h"
+#include "mount-helpers/migrate-users.h"
 
-#define NO_SUCH_NAME ".sharedfs-no-such-name"
 #define ROUNDS 5 /* before the share is held */
 #define QUIET_NS (100 * NSEC_PER_MSEC)	 /* nothing came any more */
-#define SETTLE_MAX (500 * NSEC_PER_MSEC) /* longer than that nobody waits */
+#define SETTLE_NS (500 * NSEC_PER_MSEC) /* for who has a file open */
+#define HELD_MAX (5 * NSEC_PER_SEC)	/* nobody waits longer than that */
 #define SETTLE_PAUSE_MS 5
 #define LATE_PAUSE_MS 200
 
@@ -53,25 +53,12 @@ since_ms(int64_t began)
 	return (int)((clock_mono_ns() - began) / NSEC_PER_MSEC);
 }
 
-/* What may still be under way in the old tree after the exchange. */
-struct settle {
-	pthread_t thread;
-	bool running;
-	int64_t until;
-	atomic_bool passed; /* every directory's lock was free once */
-	atomic_bool looked; /* v is complete, and the thread's no longer */
-	struct mig_user *v;
-	size_t n;
-};
-
 struct cut {
 	struct mig *m;
-	struct settle settle;
+	struct mig_settle *settle;
 	char *old; /* where the old tree will be, or is */
 	int bare;  /* the directory below the mount; -1 */
 	bool mounted;
-	char **dirs; /* of the old tree */
-	size_t ndirs;
 	struct err err;
 };
 
@@ -159,93 +146,6 @@ give_up(struct cut *c)
 
 /* --- the moment ------------------------------------------------------------ */
 
-/* The directories of the tree; beforehand, since there are many names. */
-static void
-find_dirs(struct cut *c)
-{
-	size_t n;
-	char **paths = mig_journal_paths(c->m->journal, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_rec_ struct mig_rec rec = { 0 };
-
-		if (mig_journal_get(c->m->journal, paths[i], &rec) &&
-		    rec.kind == 'd')
-			paths[c->ndirs++] = paths[i];
-		else
-			free(paths[i]);
-	}
-	c->dirs = paths;
-}
-
-/* A call that had found its directory before the exchange may not have come to
- * that directory's lock yet, on a busy host; or it waits for it, behind others
- * or behind the disk.  Whoever takes the lock now comes after it; removing a
- * name that is not there does. */
-static void
-let_pass(struct cut *c, int64_t until)
-{
-	mig_let_run(until);
-	for (size_t i = 0; i < c->ndirs && clock_mono_ns() < until; i++) {
-		_cleanup_close_ int dir = mig_source_open(
-			c->m, c->dirs[i], O_PATH | O_DIRECTORY);
-
-		if (dir >= 0)
-			unlinkat(dir, NO_SUCH_NAME, AT_REMOVEDIR);
-	}
-}
-
-/* All processes are looked at once, which takes its time where there are many;
- * who has no file of the old tree open by then opens none. */
-static void *
-settle_thread(void *arg)
-{
-	struct cut *c = arg;
-	struct settle *s = &c->settle;
-
-	let_pass(c, s->until);
-	atomic_store(&s->passed, true);
-	s->v = mig_users(c->old, &s->n);
-	atomic_store(&s->looked, true);
-	return NULL;
-}
-
-static void
-settle_begin(struct cut *c, int64_t until)
-{
-	struct settle *s = &c->settle;
-
-	s->until = until;
-	s->running = pthread_create(&s->thread, NULL, settle_thread, c) == 0;
-	if (!s->running)
-		settle_thread(c);
-}
-
-static void
-settle_end(struct cut *c)
-{
-	struct settle *s = &c->settle;
-
-	if (s->running)
-		pthread_join(s->thread, NULL);
-	s->running = false;
-	free(s->v);
-	s->v = NULL;
-	s->n = 0;
-}
-
-static bool
-is_written(struct cut *c)
-{
-	struct settle *s = &c->settle;
-
-	if (!atomic_load(&s->looked))
-		return true;
-	while (s->n && !mig_user_writes(s->v[s->n - 1].pid, c->old))
-		s->n--;
-	return s->n > 0;
-}
-
 /* Nothing came to the old tree any more for a moment. */
 static bool
 is_quiet(struct cut *c, int64_t began, int64_t carried)
@@ -255,29 +155,33 @@ is_quiet(struct cut *c, int64_t began, int64_t carried)
 			       carried;
 
 	return clock_mono_ns() - (last > began ? last : began) > QUIET_NS &&
-	       !is_written(c);
+	       !mig_settle_written(c->settle);
 }
 
 /* All that changes in the old tree, until programs have done what they were at
  * when they were overtaken: opened a file, and are about to write and to rename
- * it.  Those that write for ever are followed afterwards. */
+ * it.  Those that write for ever are followed afterwards; but who is only slow
+ * since the host or the disk is busy gets its turn. */
 static int
 last_delta(struct cut *c, int64_t began)
 {
-	int64_t carried = began;
+	int64_t carried = began, until = began + HELD_MAX;
 	uint64_t changes;
 	int r;
 
-	settle_begin(c, began + SETTLE_MAX);
+	mig_settle_begin(c->settle, until);
 	for (;;) {
-		bool passed = atomic_load(&c->settle.passed);
+		bool passed = mig_settle_passed(c->settle);
+		bool enough = passed && clock_mono_ns() - began > SETTLE_NS;
 
+		if (enough)
+			mig_settle_let_write(c->settle, until);
 		r = mig_follow_work(c->m->follow, true, &changes);
 		if (changes)
 			carried = clock_mono_ns();
 		log_info("migrate", "%d ms after the exchange: %llu changes",
 			 since_ms(began), (unsigned long long)changes);
-		if (r < 0 || clock_mono_ns() - began > SETTLE_MAX ||
+		if (r < 0 || enough || clock_mono_ns() > until ||
 		    (passed && !changes && is_quiet(c, began, carried)))
 			return r;
 		if (!changes)
@@ -333,7 +237,6 @@ carry_last(struct cut *c, int64_t began, struct mig_hold *hold)
 	if (r == 0)
 		r = try_write(m, &written);
 	m->gap_ns = (written ? written : clock_mono_ns()) - began;
-	settle_end(c);
 	if (r < 0)
 		mig_list(m, MIG_NOTE, "", "the first write after the cut-over: "
 					  "%s", strerror(-r));
@@ -386,7 +289,7 @@ change_places(struct cut *c)
 
 	if (r < 0)
 		return r;
-	find_dirs(c);
+	c->settle = mig_settle_new(m, c->old);
 	mig_journal_set(m->journal, "cut", when);
 	r = mig_exchange_begin(&x, m->dir, c->old, &c->err);
 	if (r < 0)
@@ -509,9 +412,7 @@ cut_release(struct cut *c)
 {
 	if (c->bare >= 0)
 		close(c->bare);
-	while (c->ndirs)
-		free(c->dirs[--c->ndirs]);
-	free(c->dirs);
+	mig_settle_free(c->settle);
 	free(c->old);
 	err_release(&c->err);
 }

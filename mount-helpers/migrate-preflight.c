@@ -21,6 +21,7 @@
 #include "common/path.h"
 #include "common/xalloc.h"
 #include "mount-helpers/migrate-tree.h"
+#include "mount-helpers/migrate-users.h"
 
 #define SAMPLE_SMALL (16u << 10)
 #define SAMPLE_LARGE (8u << 20)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the preflight counts, and who uses the tree. */
+/* What the preflight counts. */
 #ifndef MOUNT_HELPERS_MIGRATE_TREE_H
 #define MOUNT_HELPERS_MIGRATE_TREE_H
 
@@ -36,21 +36,5 @@ struct mig_tree {
 };
 int mig_tree_walk(struct mig *m, struct mig_tree *t, struct err *err);
 void mig_tree_release(struct mig_tree *t);
-
-/* A process with a file or a working directory below a directory. */
-struct mig_user {
-	pid_t pid;
-	char name[32];
-	unsigned files, writing; /* open; of these for writing */
-	bool cwd;		 /* or its root */
-};
-/* Those below dir, but ourselves; the caller's.  Never blocks. */
-struct mig_user *mig_users(const char *dir, size_t *n);
-/* Has it a file below dir open for writing? */
-bool mig_user_writes(pid_t pid, const char *dir);
-/* Waits until each thread of the host that could run has run for a moment: it is
- * no longer between two steps of a system call. */
-void mig_let_run(int64_t until);
-void mig_say_users(struct mig *m);
 
 #endif

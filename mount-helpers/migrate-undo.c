@@ -32,7 +32,7 @@
 #include "common/mountinfo.h"
 #include "fs/utab.h"
 #include "mount-helpers/migrate-back.h"
-#include "mount-helpers/migrate-tree.h"
+#include "mount-helpers/migrate-users.h"
 
 #define ROUNDS 3 /* before the share is held */
 #define FEW 20	 /* changes that may be left for the moment when it is held */

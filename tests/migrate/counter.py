@@ -33,7 +33,12 @@ for i in range(1, 10**9):
     if i % 2:
         with open(path + ".tmp", "w") as f:
             f.write(text)
-        os.rename(path + ".tmp", path)
+            made = os.fstat(f.fileno())
+        try:
+            os.rename(path + ".tmp", path)
+        except FileNotFoundError:
+            sys.exit("counter %s: its %s.tmp, inode %d of %x, is not in %x" % (
+                name, path, made.st_ino, made.st_dev, os.stat(root).st_dev))
     else:
         with open(path, "w") as f:
             f.write(text)

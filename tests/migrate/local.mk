@@ -8,6 +8,7 @@ shell_tests += \
 	tests/migrate/large.sh \
 	tests/migrate/live.sh \
 	tests/migrate/preflight.sh \
+	tests/migrate/stalled.sh \
 	tests/migrate/throttle.sh \
 	tests/migrate/torn.sh \
 	tests/migrate/undo.sh \
@@ -15,6 +16,6 @@ shell_tests += \
 	tests/migrate/undo-others.sh \
 	$(NULL)
 EXTRA_DIST += tests/migrate/tree.sh tests/migrate/counter.py \
-	tests/migrate/manifest.py \
+	tests/migrate/manifest.py tests/migrate/stalled.py \
 	tests/migrate/until.py \
 	tests/migrate/writer.py
