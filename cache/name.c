@@ -126,6 +126,9 @@ name_relabel(struct cache *c, const char *path, const struct be_ver *from,
 		k->racy = k->racy || (to->flags & BE_ATTR_RACY);
 		if (!content_unsent_locked(k))
 			k->attr = *to;
+		/* Or the next worker takes our own change for a foreign one. */
+		if (k->journaled && !k->committing && !k->failed)
+			content_journal_locked(k, JOURNAL_OPEN, NULL, 0, NULL);
 	}
 	pthread_mutex_unlock(&k->lock);
 	content_put(k);

@@ -96,6 +96,9 @@ EOF
 		cmp "$D/$f" "$E/$f" || fail "$f differs"
 	done
 	same pending "$(status_field "$D" pending_files)" 0
+	# [P9.1] Its mode was changed before the kill.
+	! grep "by another node" "$work/$store-1.log" ||
+		fail "a conflict that was none"
 	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
 	nodes_pids="$nodes_pids $(status_field "$F" worker_pid)"
 }
