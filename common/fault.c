@@ -24,11 +24,31 @@ fault_armed(const char *name)
 	return unlink(path) == 0;
 }
 
+/* By another program, while this thread stands still. */
+static void
+end_by(const char *killer)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	if (fork() == 0) {
+		execl(killer, killer, pid, NULL);
+		_exit(127);
+	}
+	for (;;)
+		pause();
+}
+
 void
 fault_point(const char *name)
 {
-	if (fault_armed(name))
-		kill(getpid(), SIGKILL);
+	const char *killer = getenv("SHAREDFS_FAULTS_KILLER");
+
+	if (!fault_armed(name))
+		return;
+	if (killer)
+		end_by(killer);
+	kill(getpid(), SIGKILL);
 }
 
 void

@@ -6,6 +6,9 @@
  * there, ends by SIGKILL.  So each file that a test makes kills once, whichever
  * process comes by first.  FAULT_STOP is the same with SIGSTOP: the test changes
  * what it likes and lets the process go on.  Other builds have nothing of it.
+ *
+ * SHAREDFS_FAULTS_KILLER=PROGRAM: `PROGRAM PID` is to end the process instead
+ * (tests/lib/kill-still.c), and the thread waits for that.
  */
 #ifndef COMMON_FAULT_H
 #define COMMON_FAULT_H

@@ -6,7 +6,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3 git sqlite3
-need_resend
 seconds=25
 quick && seconds=6
 
@@ -84,7 +83,7 @@ body()
 		sleep "$(awk -v s="$(od -An -N2 -tu2 /dev/urandom)" \
 			'BEGIN { print 0.2 + 1.8 * s / 65536 }')"
 		w=$(status_field "$D" worker_pid) || continue
-		kill -KILL "$w" 2>/dev/null && kills=$((kills + 1))
+		kill_worker "$w" 2>/dev/null && kills=$((kills + 1))
 	done
 	touch "$work/stop"
 	for p in $pids; do

@@ -8,6 +8,7 @@ EXTRA_DIST += \
 	tests/fault/kill-storm.py \
 	tests/fault/power-loss.py \
 	tests/fault/truth.sh \
+	tests/fault/uml-forward.py \
 	$(NULL)
 
 # By hand: see docs/reliability.md.
@@ -27,4 +28,5 @@ shell_tests += \
 	tests/fault/sent-killed.sh \
 	tests/fault/stale.sh \
 	tests/fault/storm.sh \
+	tests/fault/uml.sh \
 	$(NULL)

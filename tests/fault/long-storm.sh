@@ -14,7 +14,6 @@
 . "$srcdir/tests/fault/truth.sh"
 need_mount
 need_program python3 git sqlite3 fio rclone
-need_resend
 seed=${SEED:-1} modes=${STORM_MODES:-auto off} uploaders=100
 if quick; then
 	: "${STORM_SECONDS:=16}"
@@ -163,7 +162,7 @@ do_upgrade()
 do_kill()
 {
 	wait_until 60 "a worker" some_pid "$1" worker_pid
-	kill -KILL "$old"
+	kill_worker "$old"
 }
 
 # Where programs failed there is nothing left to wait for.

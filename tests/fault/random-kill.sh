@@ -7,7 +7,6 @@
 #   SEED=N CALLS=N tests/fault/random-kill.sh    other calls, or more
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
-need_resend
 calls=${CALLS:-300}
 ! quick || calls=${CALLS:-100}
 
@@ -22,7 +21,7 @@ kill_workers()
 		for s; do
 			# (No newline follows.)
 			read -r w rest <"/proc/$s/task/$s/children" || :
-			[ -n "$w" ] && kill -KILL "$w" 2>/dev/null &&
+			[ -n "$w" ] && kill_worker "$w" 2>/dev/null &&
 				kills=$((kills + 1))
 		done
 	done

@@ -8,7 +8,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-need_resend
 
 in_store()
 {
@@ -32,7 +31,7 @@ killed()
 	writer=$!
 	test_pids="$test_pids $writer"
 	wait_until 60 "the bytes of $1 in the store" in_store "$1"
-	kill -KILL "$(status_field "$A" worker_pid)"
+	kill_worker "$(status_field "$A" worker_pid)"
 	wait "$writer" || fail "the writer of $1 ($2, $3)"
 	proxy_do p clear
 	in_store "$1" || fail "$1 is something else ($2, $3)"

@@ -6,7 +6,7 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-need_resend
+need_passthrough
 need_faults
 
 body()

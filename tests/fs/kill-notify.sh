@@ -5,7 +5,6 @@
 # the worker: the next worker does not wait for the end of the old one.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
-need_resend
 
 # The state of that thread; D: it waits in the kernel.
 teller()

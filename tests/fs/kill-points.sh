@@ -38,9 +38,10 @@ no_uploads()
 # Nothing is left of what was written (sN: records to be used again).
 nothing_private()
 {
-	! find "$work/cache-$store-1"/v1/mounts/*/files \
+	find "$work/cache-$store-1"/v1/mounts/*/files \
 		"$work/cache-$store-1"/v1/mounts/*/journal \
-		! -type d ! -name 's*' | grep -q .
+		! -type d ! -name 's*' -ls >"$work/private.log"
+	[ ! -s "$work/private.log" ]
 }
 
 body()

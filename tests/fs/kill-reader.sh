@@ -5,7 +5,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-need_resend
 
 body()
 {
@@ -14,12 +13,14 @@ body()
 	python3 - "$builddir/sharedfs" "$D" <<'EOF' || fail "see above"
 import json, os, subprocess, sys
 
+import killer
+
 prog, d = sys.argv[1:]
 SIZE = 300000 # too large to be read through the kernel's pages
 
 def kill_worker():
     out = subprocess.check_output([prog, 'status', '--json', d])
-    os.kill(json.loads(out)['worker_pid'], 9)
+    killer.kill(json.loads(out)['worker_pid'])
 
 def by_open(path, flags, data, at):
     fd = os.open(path, flags)

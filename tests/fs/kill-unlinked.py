@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 
+import killer
+
 prog, a, b = sys.argv[1:]
 SIZE = 300000
 
 
 def kill_worker():
     out = subprocess.check_output([prog, 'status', '--json', a])
-    os.kill(json.loads(out)['worker_pid'], 9)
+    killer.kill(json.loads(out)['worker_pid'])
 
 
 def put(path, data):

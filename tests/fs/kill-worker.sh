@@ -5,7 +5,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 # FUSE_NOTIFY_RESEND
-need_resend
 new_store file
 D=$work/mnt
 mkdir "$store_dir/d"
@@ -40,7 +39,7 @@ exec 9<"$D/d/f7"
 killed=0
 while [ "$killed" -lt 6 ]; do
 	w=$(status_field "$D" worker_pid)
-	kill -KILL "$w"
+	kill_worker "$w"
 	wait_until 10 "the end of worker $w" not_running "$w"
 	killed=$((killed + 1))
 	same restarts "$(status_field "$D" worker_restarts)" "$killed"

@@ -5,7 +5,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-need_resend
 
 body()
 {
@@ -13,6 +12,8 @@ body()
 	mount_node "$store-1" "$SOURCE" "$D"
 	python3 - "$builddir/sharedfs" "$D" <<'EOF' || fail "see above"
 import json, os, subprocess, sys
+
+import killer
 
 prog, d = sys.argv[1:]
 
@@ -23,7 +24,7 @@ supervisor = json.loads(out)['supervisor_pid']
 def kill_worker():
     with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
         for pid in f.read().split():
-            os.kill(int(pid), 9)
+            killer.kill(int(pid))
 
 old = d + '/old'
 with open(old, 'wb') as f:
@@ -72,6 +73,8 @@ EOF
 	python3 - "$builddir/sharedfs" "$F" <<'EOF' || fail "see above"
 import json, os, subprocess, sys
 
+import killer
+
 prog, d = sys.argv[1:]
 out = subprocess.check_output([prog, 'status', '--json', d])
 supervisor = json.loads(out)['supervisor_pid']
@@ -83,7 +86,7 @@ for old in b'', b'old':
     os.write(fd, b'before ')
     with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
         for pid in f.read().split():
-            os.kill(int(pid), 9)
+            killer.kill(int(pid))
     os.write(fd, b'after')
     os.close(fd)
     with open(path, 'rb') as f:

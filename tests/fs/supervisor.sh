@@ -5,7 +5,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-need_resend
 new_store file
 D=$work/mnt
 mount_node a "$SOURCE" "$D" "$OPTS,heartbeat=3"
@@ -27,7 +26,7 @@ for n in 1 2; do
 	same "the worker" "$(status_field "$D" worker_pid)" "$w"
 	nodes_pids="$nodes_pids $(status_field "$D" supervisor_pid)"
 	# It starts workers like the first.
-	kill -KILL "$w"
+	kill_worker "$w"
 	echo "worker $n" >&9
 	same "names" "$(ls "$D")" f
 	wait_until 20 "a new worker" another worker_pid "$w"

@@ -6,7 +6,6 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
-need_resend
 new_store file
 D=$work/mnt
 install="$work/bin/sharedfs"

@@ -23,6 +23,8 @@ builddir=${abs_builddir:?use ./run}
 # takes ten times as long to start.
 PATH=$builddir:$builddir/tests/bin:$srcdir/tests/lib:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export PATH
+PYTHONPATH=$srcdir/tests/lib PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH PYTHONDONTWRITEBYTECODE
 test_name=$(basename "$0" .sh)
 
 # No test may hang the suite: the same script again under timeout(1).
@@ -66,12 +68,19 @@ need_faults()
 	mkdir "$SHAREDFS_FAULTS"
 }
 
-# need_resend: the test needs a kernel that sends requests again (6.9).
-need_resend()
+# need_passthrough: the test needs files that the kernel reads and writes by
+# itself (6.9).
+need_passthrough()
 {
 	case $(uname -r) in
 	[1-5].*|6.[0-8].*|6.[0-8]-*) skip "the kernel is older than 6.9" ;;
 	esac
+}
+
+# kill_worker PID: SIGKILL, at any moment; see tests/lib/kill-still.c.
+kill_worker()
+{
+	${SHAREDFS_FAULTS_KILLER:-kill -KILL} "$1"
 }
 
 # /dev/fuse and a private mount namespace, in which nothing that a test

@@ -24,6 +24,11 @@ check_PROGRAMS += tests/bin/be-tool
 tests_bin_be_tool_SOURCES = tests/lib/be-tool.c
 tests_bin_be_tool_LDADD = $(LIB_BACKENDS) $(LIBS_BACKENDS)
 
+# SIGKILL where a kernel without get_user_pages_fast has nothing half copied.
+check_PROGRAMS += tests/bin/kill-still
+tests_bin_kill_still_SOURCES = tests/lib/kill-still.c
+tests_bin_kill_still_LDADD = $(LIB_COMMON) $(LIBS_COMMON)
+
 # A disk that loses power.
 check_PROGRAMS += tests/bin/disk
 tests_bin_disk_SOURCES = tests/lib/disk.c
@@ -31,6 +36,7 @@ tests_bin_disk_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(FUSE_LIBS)
 
 EXTRA_DIST += \
 	tests/fresh \
+	tests/lib/killer.py \
 	tests/lib/lib.sh \
 	tests/lib/packages.sh \
 	tests/lib/rgw \

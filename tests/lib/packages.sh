@@ -13,7 +13,7 @@ build="autoconf automake pkg-config gcc make libc6-dev libfuse3-dev fuse3
 test="libcmocka-dev radosgw ceph-mon ceph-osd ceph-common
 	s3fs rclone nginx-light python3 curl openssl procps
 	git python3-yaml sqlite3 unzip zip rsync fio attr acl strace
-	valgrind clang llvm xz-utils mandoc"
+	valgrind clang llvm xz-utils mandoc user-mode-linux"
 # What bench/run measures beside, and with.
 bench="s3fs rclone nginx-light wrk curl python3 util-linux"
 fresh="debootstrap"
