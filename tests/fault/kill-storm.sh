@@ -1,13 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Two nodes under load, and on one of them the worker is killed again and again
-# [P6.1], [P6.3], [P6.5]: no program sees an error, and every file whose close()
-# succeeded is whole in the store, compared by hash.
+# [P6.1], [P6.3], [P6.5], every fourth time upgraded instead [P6.4]: no program
+# sees an error, and every file whose close() succeeded is whole in the store,
+# compared by hash.  One program has a mount namespace of its own, with nothing
+# but a plain bind of a subdirectory, as in a container.
+#   STORM_SECONDS=N tests/fault/kill-storm.sh
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3 git sqlite3
 seconds=25
 quick && seconds=6
+seconds=${STORM_SECONDS:-$seconds}
 
 git init -q "$work/repo"
 (
@@ -50,6 +54,17 @@ rows()
 	echo "$n rows"
 }
 
+boxed()
+{
+	mkdir "$work/box" "$work/scratch" 2>/dev/null || :
+	unshare -m --propagation private sh -c '
+		mount --bind "$1/box" "$2/box"
+		umount -l "$1"
+		cd "$2/box"
+		exec "$3/tests/fault/boxed.sh" "$2/scratch"
+	' sh "$D" "$work" "$srcdir"
+}
+
 reader()
 {
 	# The other node: what it sees is whole.
@@ -70,28 +85,33 @@ body()
 	D=$work/$store-D E=$work/$store-E
 	mount_node "$store-D" "$SOURCE" "$D"
 	mount_node "$store-E" "$SOURCE" "$E"
-	mkdir "$D/up"
+	mkdir "$D/up" "$D/box"
 	pids=
-	for job in uploads clones rows reader; do
+	for job in uploads clones rows boxed reader; do
 		$job >"$work/$job.out" 2>&1 &
 		pids="$pids $!"
 	done
 	test_pids=$pids
-	end=$(($(date +%s) + seconds)) kills=0
-	while [ "$(date +%s)" -lt "$end" ]; do
+	end=$(($(date +%s) + seconds)) kills=0 upgrades=0
+	while [ "$(date +%s)" -lt "$end" ] || [ "$upgrades" = 0 ]; do
 		# 0.2 to 2 seconds
 		sleep "$(awk -v s="$(od -An -N2 -tu2 /dev/urandom)" \
 			'BEGIN { print 0.2 + 1.8 * s / 65536 }')"
 		w=$(status_field "$D" worker_pid) || continue
-		kill_worker "$w" 2>/dev/null && kills=$((kills + 1))
+		if [ $(((kills + upgrades) % 4)) = 2 ]; then
+			sharedfs upgrade "$D" >"$work/upgrade.out" ||
+				fail "no upgrade"
+			upgrades=$((upgrades + 1))
+		elif kill_worker "$w" 2>/dev/null; then
+			kills=$((kills + 1))
+		fi
 	done
-	touch "$work/stop"
+	touch "$work/stop" "$D/box/stop"
 	for p in $pids; do
 		wait "$p" || fail "$(tail -n 5 "$work"/*.out)"
 	done
 	cat "$work"/*.out
-	echo "$kills kills"
-	[ "$kills" -gt 1 ] || fail "nobody was killed"
+	echo "$kills kills, $upgrades upgrades"
 	same pending "$(status_field "$D" pending_files)" 0
 	(cd "$E/up" && sha256sum --quiet -c "$work/sums.$store") ||
 		fail "the store has something else"

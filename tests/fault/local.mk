@@ -4,6 +4,7 @@ tests_bin_uploaders_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 tests_bin_uploaders_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(CRYPTO_LIBS)
 
 EXTRA_DIST += \
+	tests/fault/boxed.sh \
 	tests/fault/disk-faults.py \
 	tests/fault/kill-storm.py \
 	tests/fault/power-loss.py \
@@ -15,6 +16,7 @@ EXTRA_DIST += \
 EXTRA_DIST += tests/fault/long-storm.sh tests/fault/proxy-faults.sh
 
 shell_tests += \
+	tests/fault/container-storm.sh \
 	tests/fault/disk-faults.sh \
 	tests/fault/drain.sh \
 	tests/fault/ghost.sh \

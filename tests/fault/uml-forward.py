@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""uml-forward.py PID ADDRESS PORT: who connects to ADDRESS:PORT in the network
-namespace of process PID has 127.0.0.1:PORT of this one."""
+"""uml-forward.py ADDRESS PORT TARGET [PID]: who connects to ADDRESS:PORT, in the
+network namespace of process PID, has TARGET:PORT of this one."""
 import ctypes
 import os
 import socket
@@ -32,15 +32,17 @@ def copy(a, b):
                 pass
 
 
-pid, address, port = sys.argv[1:]
-here = os.open('/proc/self/ns/net', os.O_RDONLY)
-enter(os.open('/proc/%s/ns/net' % pid, os.O_RDONLY))
+address, port, target = sys.argv[1:4]
+if len(sys.argv) > 4:
+    here = os.open('/proc/self/ns/net', os.O_RDONLY)
+    enter(os.open('/proc/%s/ns/net' % sys.argv[4], os.O_RDONLY))
 listener = socket.create_server((address, int(port)))
-enter(here)
+if len(sys.argv) > 4:
+    enter(here)
 print('ready', flush=True)
 while True:
     client = listener.accept()[0]
-    server = socket.create_connection(('127.0.0.1', int(port)))
+    server = socket.create_connection((target, int(port)))
     for s in client, server:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for pair in (client, server), (server, client):

@@ -61,6 +61,9 @@ ip link set lo up
 if [ "$net" ]; then
 	ip addr add 10.99.0.2/24 dev vec0
 	ip link set vec0 up
+	# For proxies.
+	python3 "$srcdir/tests/fault/uml-forward.py" 127.0.0.1 \
+		"${RGW_PORT-}" 10.99.0.1 >/dev/null &
 fi
 echo "kernel \$(uname -r)"
 cd "$builddir"
@@ -108,8 +111,8 @@ booted=$!
 test_pids=$booted
 if [ "$net" ]; then
 	wait_until 30 "a tap device" test -s "$work/boot.pid"
-	python3 "$srcdir/tests/fault/uml-forward.py" "$(cat "$work/boot.pid")" \
-		10.99.0.1 "$RGW_PORT" >"$work/forward.out" 2>&1 &
+	python3 "$srcdir/tests/fault/uml-forward.py" 10.99.0.1 "$RGW_PORT" \
+		127.0.0.1 "$(cat "$work/boot.pid")" >"$work/forward.out" 2>&1 &
 	test_pids="$test_pids $!"
 	wait_until 30 "the way to the gateway" grep -q ready "$work/forward.out"
 fi

@@ -36,6 +36,7 @@ tests_bin_disk_LDADD = $(LIB_COMMON) $(LIBS_COMMON) $(FUSE_LIBS)
 
 EXTRA_DIST += \
 	tests/fresh \
+	tests/lib/docker.sh \
 	tests/lib/killer.py \
 	tests/lib/lib.sh \
 	tests/lib/packages.sh \
