@@ -324,7 +324,7 @@ go_on(struct mig *m, enum mig_place place)
 				"but the run that did it was ended early");
 	if (err.code || mig_place_use_old(m, &err) < 0)
 		return complain(&err, MIG_USAGE);
-	m->throttle = mig_throttle_new(m);
+	mig_throttle_start(m);
 	m->follow = mig_follow_start(m);
 	atomic_store(&m->showing, true);
 	code = mig_cutover_go_on(m, place);
@@ -341,8 +341,10 @@ run(struct mig *m)
 	int code;
 
 	if (open_dir(m, &err) < 0 || check_places(m, &err) < 0 ||
-	    read_ids(m, &err) < 0 ||
-	    open_store(m, &err) < 0 ||
+	    read_ids(m, &err) < 0)
+		return complain(&err, MIG_USAGE);
+	m->throttle = mig_throttle_new(m);
+	if (open_store(m, &err) < 0 ||
 	    mig_journal_open(m, m->be->id, &m->journal, &err) < 0 ||
 	    mig_place_find(m, &place, &err) < 0)
 		return complain(&err, atomic_load(&m->signal) ?
@@ -352,7 +354,7 @@ run(struct mig *m)
 		return undo(m, place);
 	if (place != MIG_PLACE_TREE)
 		return go_on(m, place);
-	m->throttle = mig_throttle_new(m);
+	mig_throttle_start(m);
 	if ((m->a->cutover && mig_cutover_check(m, &err) < 0) ||
 	    mig_preflight(m, &err) != 0) {
 		code = atomic_load(&m->signal) ? 128 + atomic_load(&m->signal) :

@@ -211,6 +211,10 @@ say_time(struct mig *m, const struct mig_tree *t, int64_t small, int64_t large)
 		   (large > small ? large - small : large) / 2;
 	double s = (a > b ? a : b) / NSEC_PER_SEC;
 
+	if (!m->a->dry_run)
+		return mig_say(m,
+			       "to be sent: %" PRIu64 " files, %" PRIu64 " bytes",
+			       files, bytes);
 	mig_say(m,
 		"to be sent: %" PRIu64 " files, %" PRIu64
 		" bytes; at the pace of a sample about %.0f %s",
@@ -221,7 +225,7 @@ say_time(struct mig *m, const struct mig_tree *t, int64_t small, int64_t large)
 static int
 check_store(struct mig *m, const struct mig_tree *t, struct err *err)
 {
-	int64_t small, large;
+	int64_t small, large = 0;
 	int r = check_empty(m, err);
 
 	if (r == 0)
@@ -229,7 +233,8 @@ check_store(struct mig *m, const struct mig_tree *t, struct err *err)
 	/* When all is there already nothing needs to be tried. */
 	if (r == 0 && (t->known < t->files || mig_journal_is_new(m->journal))) {
 		r = sample(m, SAMPLE_SMALL, &small, err);
-		if (r == 0)
+		/* How long it takes is told to who only looks; others see. */
+		if (r == 0 && m->a->dry_run)
 			r = sample(m, SAMPLE_LARGE, &large, err);
 		if (r == 0)
 			say_time(m, t, small, large);

@@ -294,8 +294,10 @@ int mig_pass_some(struct mig *m, char **paths, size_t n, uint64_t *changes);
 
 /* --- throttle -------------------------------------------------------------- */
 
-/* Looks at the host for a moment first, to know it at rest. */
+/* Looks at the host from now on, to know it at rest. */
 struct mig_throttle *mig_throttle_new(struct mig *m);
+/* That was the rest; what follows is work.  m->jobs is known. */
+void mig_throttle_start(struct mig *m);
 void mig_throttle_free(struct mig_throttle *t); /* NULL is fine */
 /* Around the reading of one file; may wait. */
 void mig_throttle_enter(struct mig *m);

@@ -400,6 +400,8 @@ report_thread(void *arg)
 	while (!atomic_load(&r->end)) {
 		int sig = sigtimedwait(&set, NULL, &tick);
 
+		if (atomic_load(&r->end) && sig == SIGUSR1)
+			break;
 		if (sig == SIGUSR1) {
 			show(r, true);
 			continue;
@@ -442,8 +444,11 @@ mig_report_stop(struct mig *m)
 	struct mig_report *r = m->report;
 
 	atomic_store(&r->end, true);
-	if (r->running)
+	/* It may sit out its tick. */
+	if (r->running) {
+		pthread_kill(r->thread, SIGUSR1);
 		pthread_join(r->thread, NULL);
+	}
 	r->running = false;
 	if (r->line)
 		fputs("\r\033[K", stderr);

@@ -6,7 +6,8 @@
  * and in the end none for a while, when they rise above what they were before
  * anything was copied.  Sending is not held up: it does not touch the source.
  *
- * throttle.lock protects the moments and the number of readers; a leaf.
+ * throttle.lock protects the moments, the number of readers and the end; a
+ * leaf.
  */
 #include <config.h>
 
@@ -23,10 +24,11 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define TICK_MS 250
-#define REST_MS 300	/* how long the resting values are looked at */
+#define REST_IOS 20	/* fewer tell nothing of the disk's latency */
 #define STALL_MORE 0.4	/* part of the time that somebody waits for the disk */
 #define CPU_MORE 0.6
 #define AWAIT_TIMES 3	/* and at least AWAIT_MORE ms */
@@ -36,6 +38,7 @@
 struct sample {
 	int64_t at;
 	double io_us, cpu_us; /* PSI: totals of "some" */
+	double io_10s, cpu_10s; /* parts of the last ten seconds */
 	double ios, ticks_ms; /* of the disk */
 };
 struct load {
@@ -51,10 +54,12 @@ struct mig_throttle {
 	int64_t next_byte, next_op;
 	unsigned readers, readers_max;
 	int pause_ms;
+	struct sample begun;
 	struct load rest;
 	pthread_t thread;
 	bool running;
-	atomic_bool end;
+	bool end;
+	pthread_cond_t ended;
 };
 
 /* --- limits ---------------------------------------------------------------- */
@@ -124,16 +129,18 @@ mig_throttle_leave(struct mig *m)
 
 /* --- watching -------------------------------------------------------------- */
 
-static double
-psi_total(const char *file)
+static void
+read_psi(const char *file, double *us, double *part_10s)
 {
 	_cleanup_fclose_ FILE *f = fopen(file, "re");
 	unsigned long long total = 0;
+	double percent = 0;
 
-	if (!f || fscanf(f, "some avg10=%*f avg60=%*f avg300=%*f total=%llu",
-			 &total) != 1)
-		return 0;
-	return (double)total;
+	if (!f || fscanf(f, "some avg10=%lf avg60=%*f avg300=%*f total=%llu",
+			 &percent, &total) != 2)
+		return;
+	*us = (double)total;
+	*part_10s = percent / 100;
 }
 
 static struct sample
@@ -145,8 +152,8 @@ take_sample(const struct mig_throttle *t)
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
 	unsigned long long v[8];
 
-	s.io_us = psi_total("/proc/pressure/io");
-	s.cpu_us = psi_total("/proc/pressure/cpu");
+	read_psi("/proc/pressure/io", &s.io_us, &s.io_10s);
+	read_psi("/proc/pressure/cpu", &s.cpu_us, &s.cpu_10s);
 	if (f && fscanf(f, "%llu %llu %llu %llu %llu %llu %llu %llu", &v[0],
 			&v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]) == 8) {
 		s.ios = (double)(v[0] + v[4]);
@@ -166,6 +173,23 @@ load_between(const struct sample *a, const struct sample *b)
 		.cpu = us > 0 ? (b->cpu_us - a->cpu_us) / us : 0,
 		.await_ms = ios > 0 ? (b->ticks_ms - a->ticks_ms) / ios : 0,
 	};
+}
+
+/* While nothing was copied, from a on: the less of what was seen since and of
+ * the ten seconds before, in which another copy may have run. */
+static struct load
+load_at_rest(const struct sample *a, const struct sample *b)
+{
+	struct load l = load_between(a, b);
+
+	if (l.io > a->io_10s)
+		l.io = a->io_10s;
+	if (l.cpu > a->cpu_10s)
+		l.cpu = a->cpu_10s;
+	/* Since the host was started, if there was no time to look. */
+	if (b->ios - a->ios < REST_IOS)
+		l.await_ms = a->ios > 0 ? a->ticks_ms / a->ios : 0;
+	return l;
 }
 
 static bool
@@ -198,18 +222,33 @@ adapt(struct mig_throttle *t, bool back_off)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* false: that was the end. */
+static bool
+wait_tick(struct mig_throttle *t)
+{
+	struct timespec until =
+		ns_timespec(clock_mono_ns() + TICK_MS * NSEC_PER_MSEC);
+	bool end;
+	int rc = 0;
+
+	pthread_mutex_lock(&t->lock);
+	while (!t->end && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&t->ended, &t->lock, &until);
+	end = t->end;
+	pthread_mutex_unlock(&t->lock);
+	return !end;
+}
+
 static void *
 watch_thread(void *arg)
 {
 	struct mig_throttle *t = arg;
 	struct sample last = take_sample(t);
 
-	while (!atomic_load(&t->end)) {
-		struct sample now;
+	while (wait_tick(t)) {
+		struct sample now = take_sample(t);
 		struct load load;
 
-		poll(NULL, 0, TICK_MS);
-		now = take_sample(t);
 		load = load_between(&last, &now);
 		/* A stop must wake those that wait, too. */
 		if (t->m->a->adaptive)
@@ -227,21 +266,30 @@ struct mig_throttle *
 mig_throttle_new(struct mig *m)
 {
 	struct mig_throttle *t = xcalloc(1, sizeof(*t));
-	struct sample a, b;
 
 	t->m = m;
 	t->dev = m->dev;
-	t->readers_max = m->jobs;
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->freed, NULL);
-	if (m->a->adaptive) {
-		a = take_sample(t);
-		poll(NULL, 0, REST_MS);
-		b = take_sample(t);
-		t->rest = load_between(&a, &b);
-	}
-	t->running = pthread_create(&t->thread, NULL, watch_thread, t) == 0;
+	cond_init_mono(&t->ended);
+	t->begun = take_sample(t);
 	return t;
+}
+
+void
+mig_throttle_start(struct mig *m)
+{
+	struct mig_throttle *t = m->throttle;
+	struct sample now;
+
+	t->readers_max = m->jobs;
+	if (t->dev != m->dev) { /* the tree is where a cut-over left it */
+		t->dev = m->dev;
+		t->begun = take_sample(t);
+	}
+	now = take_sample(t);
+	t->rest = load_at_rest(&t->begun, &now);
+	t->running = pthread_create(&t->thread, NULL, watch_thread, t) == 0;
 }
 
 void
@@ -249,9 +297,13 @@ mig_throttle_free(struct mig_throttle *t)
 {
 	if (!t)
 		return;
-	atomic_store(&t->end, true);
+	pthread_mutex_lock(&t->lock);
+	t->end = true;
+	pthread_cond_signal(&t->ended);
+	pthread_mutex_unlock(&t->lock);
 	if (t->running)
 		pthread_join(t->thread, NULL);
+	pthread_cond_destroy(&t->ended);
 	pthread_cond_destroy(&t->freed);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
