@@ -213,6 +213,12 @@ struct be_commit {
 	 * lets no other node's append come between its look at the end of the
 	 * file and the write. */
 	bool append;
+	/* NULL, or called before a part of fd is read to be sent: from any
+	 * thread, in about the order of the file, again if it is read again.  It
+	 * may wait.  Not after be_commit() has returned; and a store need not
+	 * call it. */
+	void (*taking)(void *arg, uint64_t off, uint64_t len);
+	void *taking_arg;
 };
 
 /* Facts about a store, filled by probe(); data, never names (STYLE 10). */

@@ -334,6 +334,8 @@ s3_multipart_commit(struct s3 *s, struct be_ctx *ctx, const char *key,
 	bool copies = false;
 	int ret;
 
+	u->taking = c->taking;
+	u->taking_arg = c->taking_arg;
 	ret = s3_upload_head(s, ctx, key, c->attr, &c->opid, old, &u->head);
 	if (ret == 0) {
 		plan(s, c, &(struct plan){ add_part, u });

@@ -158,6 +158,8 @@ part_send(struct s3_upload *u, struct be_ctx *ctx, size_t i, struct s3_part *p,
 
 	s3_req_init(&q, S3_PART, "PUT", u->key);
 	part_query(u, &q, i);
+	if (u->taking)
+		u->taking(u->taking_arg, p->off, p->len);
 	ret = part_digest(u, ctx, p, &d);
 	if (ret < 0)
 		return ret;

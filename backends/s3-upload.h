@@ -33,6 +33,9 @@ struct s3_upload {
 	char *from, *from_etag; /* of parts that are copied, or NULL */
 	int fd;			/* of the others; ours */
 	bool sums;		/* parts carry facts.sum */
+	/* be_commit's; NULL of an upload that outlives its commit */
+	void (*taking)(void *arg, uint64_t off, uint64_t len);
+	void *taking_arg;
 
 	/* Given by a commit for its time. */
 	int64_t deadline_ns;

@@ -301,6 +301,7 @@ void mig_throttle_start(struct mig *m);
 void mig_throttle_free(struct mig_throttle *t); /* NULL is fine */
 /* Around the reading of one file; may wait. */
 void mig_throttle_enter(struct mig *m);
+void mig_throttle_enter_again(struct mig *m); /* more of the same file */
 void mig_throttle_leave(struct mig *m);
 void mig_throttle_bytes(struct mig *m, uint64_t n);
 

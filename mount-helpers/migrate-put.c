@@ -33,7 +33,8 @@
 
 /* Up to this a file is read once, into memory, and what was hashed is what is
  * sent.  Larger ones, and those with holes, are read twice: if one changes in
- * between its hash counts for nothing. */
+ * between its hash counts for nothing.  Where a store takes parts a large one is
+ * hashed part by part, as they leave. */
 #define SNAPSHOT_MAX (8u << 20)
 #define WINDOW (UINT64_C(16) << 20) /* of the store's bytes, to hash them */
 
@@ -132,6 +133,7 @@ mig_still_ours(struct mig *m, const char *path, const struct mig_rec *rec,
 struct content {
 	int fd; /* what is sent */
 	bool twice; /* it is the source itself, read again */
+	bool along; /* hashed while it is sent: the hash is not known before */
 	uint64_t size;
 	XXH128_hash_t hash;
 };
@@ -194,6 +196,88 @@ read_content(struct mig_worker *w, int fd, const struct stat *st,
 	c->fd = snapshot ? w->memfd : fd;
 	XXH3_freeState(h);
 	return r;
+}
+
+/* --- hashing while sending ------------------------------------------------- */
+
+/* A part is hashed by the thread that is about to send it, with all before it;
+ * so the disk is read once, and no faster than parts leave. */
+struct along {
+	struct mig_worker *w; /* its buffer */
+	int fd;
+	pthread_mutex_t lock; /* all below, and the buffer */
+	XXH3_state_t *h;
+	uint64_t done, size;
+	int error;
+};
+
+static void
+along_begin(struct along *a, struct mig_worker *w, int fd, uint64_t size)
+{
+	a->w = w;
+	a->fd = fd;
+	a->size = size;
+	a->h = XXH3_createState();
+	XXH3_128bits_reset(a->h);
+	pthread_mutex_init(&a->lock, NULL);
+}
+
+static void
+along_release(struct along *a)
+{
+	if (!a->h)
+		return;
+	XXH3_freeState(a->h);
+	pthread_mutex_destroy(&a->lock);
+}
+
+static void
+hash_until(struct along *a, uint64_t end)
+{
+	pthread_mutex_lock(&a->lock);
+	while (a->done < end && !a->error) {
+		uint64_t want = end - a->done;
+		ssize_t n;
+
+		if (atomic_load(&a->w->m->stop)) {
+			a->error = -EINTR;
+			break;
+		}
+		n = pread(a->fd, a->w->buf, want < MIG_BUF ? want : MIG_BUF,
+			  a->done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			a->error = n < 0 ? -errno : -ENODATA;
+			break;
+		}
+		XXH3_128bits_update(a->h, a->w->buf, n);
+		a->done += n;
+	}
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* be_commit.taking */
+static void
+hash_part(void *arg, uint64_t off, uint64_t len)
+{
+	struct along *a = arg;
+
+	mig_throttle_enter_again(a->w->m);
+	hash_until(a, off + len);
+	mig_throttle_leave(a->w->m);
+	FAULT_STOP("migrate.part");
+}
+
+/* What was not sent, too.  -ENODATA: it became shorter. */
+static int
+along_end(struct along *a, XXH128_hash_t *out)
+{
+	hash_until(a, a->size);
+	if (a->error)
+		return a->error;
+	*out = XXH3_128bits_digest(a->h);
+	return 0;
 }
 
 /* --- extended attributes --------------------------------------------------- */
@@ -305,9 +389,11 @@ struct put {
 	int fd;		  /* of the source, for its extended attributes */
 	const struct stat *st;
 	struct content c;
+	struct along along; /* if c.along */
 	struct be_attr attr;
 	struct mig_rec *rec;
 	bool had_xattrs;
+	bool anew; /* old is not there any more */
 	bool left; /* the last run was killed while it put path */
 	struct mig_pending pend; /* what it noted then */
 	struct err *err;
@@ -347,6 +433,8 @@ commit(struct put *p, const char *path, const struct be_cond *cond,
 		.ndirty = p->c.size > 0,
 		.attr = &p->attr,
 		.mask = SET_ALL,
+		.taking = p->c.along ? hash_part : NULL,
+		.taking_arg = &p->along,
 	};
 
 	ctx.attempt = attempt;
@@ -610,6 +698,108 @@ put_absent(struct put *p, struct be_attr *out)
 					     put_direct(p, NULL, out);
 }
 
+/* Nothing has to be known of the bytes before they are sent: the store takes
+ * the name or refuses it, whatever they are. */
+static bool
+may_hash_along(const struct put *p, const struct mig_rec *old)
+{
+	uint64_t size = p->st->st_size;
+
+	return !p->m->be->caps.random_write && size > SNAPSHOT_MAX &&
+	       size > p->m->be->caps.part_size && !p->left &&
+	       (!old || old->size != size) &&
+	       /* A slow pace would be that of the connections. */
+	       !p->m->a->bwlimit;
+}
+
+static int
+get_content(struct put *p, const struct mig_rec *old)
+{
+	int r;
+
+	mig_throttle_enter(p->m);
+	if (may_hash_along(p, old)) {
+		p->c = (struct content){
+			.fd = p->fd, .twice = true, .along = true,
+			.size = p->st->st_size,
+		};
+		along_begin(&p->along, p->w, p->fd, p->c.size);
+		r = 0;
+	} else {
+		r = read_content(p->w, p->fd, p->st, &p->c);
+	}
+	mig_throttle_leave(p->m);
+	FAULT_STOP("migrate.read");
+	return r < 0 ? err_set(p->err, r, "reading it: %s", strerror(-r)) : 0;
+}
+
+/* The hash is wanted by who looks what is there, too. */
+static int
+hash_sent(struct put *p, int r)
+{
+	int read;
+
+	if (!p->c.along || (r < 0 && r != -EEXIST && r != -EISDIR))
+		return r;
+	read = along_end(&p->along, &p->rec->hash);
+	if (read == -ENODATA)
+		p->rec->flags |= MIG_REC_RACY; /* it is sent again */
+	else if (read < 0)
+		return err_set(p->err, read, "reading it: %s", strerror(-read));
+	return r;
+}
+
+static int
+send_content(struct put *p, const struct mig_rec *old, struct be_attr *out)
+{
+	int r;
+
+	if (!old)
+		return put_absent(p, out);
+	p->rec->store_ino = old->store_ino;
+	r = put_over(p, old, out);
+	/* Somebody removed it there: what the source has counts. */
+	if (r == -ENOENT) {
+		err_release(p->err);
+		r = put_absent(p, out);
+		p->anew = true;
+	}
+	return r;
+}
+
+static int
+put(struct put *p, const struct mig_rec *old)
+{
+	bool same = old && !p->c.along && old->size == p->c.size &&
+		    XXH128_isEqual(old->hash, p->c.hash);
+	struct mig_rec *rec = p->rec;
+	struct be_attr out;
+	int r;
+
+	rec->hash = p->c.hash;
+	rec->size = p->c.size;
+	p->attr.size = p->c.size;
+	if (old && is_carried(p, old)) {
+		rec->ver = old->ver;
+		rec->store_ino = old->store_ino;
+		rec->flags |= old->flags & MIG_REC_ADOPTED;
+		return 0;
+	}
+	r = hash_sent(p, send_content(p, old, &out));
+	if (r < 0)
+		return r;
+	rec->ver = out.ver;
+	rec->store_ino = out.ino;
+	/* Then it is sent again, whatever it has by then. */
+	if (p->c.twice && ((rec->flags & MIG_REC_RACY) || changed(p)))
+		rec->hash = (XXH128_hash_t){ 0 };
+	if (!same || p->anew) {
+		mig_count(p->m, MIG_SENT_FILES, 1);
+		mig_count(p->m, MIG_SENT_BYTES, p->c.size);
+	}
+	return 0;
+}
+
 int
 mig_put(struct mig_worker *w, const char *path, int fd, const struct stat *st,
 	const struct mig_rec *old, struct mig_rec *rec, struct err *err)
@@ -625,50 +815,12 @@ mig_put(struct mig_worker *w, const char *path, int fd, const struct stat *st,
 		.had_xattrs = old && (old->flags & MIG_REC_XATTRS),
 		.err = err,
 	};
-	struct be_attr out;
-	uint64_t attrs = 0;
 	int r;
 
-	mig_throttle_enter(w->m);
-	r = read_content(w, fd, st, &p.c);
-	mig_throttle_leave(w->m);
-	FAULT_STOP("migrate.read");
 	p.left = mig_journal_pending(w->m->journal, path, &p.pend);
-	if (r < 0)
-		return err_set(err, r, "reading it: %s", strerror(-r));
-	rec->hash = p.c.hash;
-	rec->size = p.c.size;
-	p.attr.size = p.c.size;
-	if (old && is_carried(&p, old)) {
-		rec->ver = old->ver;
-		rec->store_ino = old->store_ino;
-		rec->flags |= old->flags & MIG_REC_ADOPTED;
-		return 0;
-	}
-	if (old) {
-		rec->store_ino = old->store_ino;
-		attrs = XXH128_isEqual(old->hash, p.c.hash) &&
-			old->size == p.c.size;
-		r = put_over(&p, old, &out);
-		/* Somebody removed it there: what the source has counts. */
-		if (r == -ENOENT) {
-			err_release(err);
-			attrs = 0;
-			r = put_absent(&p, &out);
-		}
-	} else {
-		r = put_absent(&p, &out);
-	}
-	if (r < 0)
-		return r;
-	rec->ver = out.ver;
-	rec->store_ino = out.ino;
-	/* Then it is sent again, whatever it has by then. */
-	if (p.c.twice && ((rec->flags & MIG_REC_RACY) || changed(&p)))
-		rec->hash = (XXH128_hash_t){ 0 };
-	if (!attrs) {
-		mig_count(w->m, MIG_SENT_FILES, 1);
-		mig_count(w->m, MIG_SENT_BYTES, p.c.size);
-	}
-	return 0;
+	r = get_content(&p, old);
+	if (r == 0)
+		r = put(&p, old);
+	along_release(&p.along);
+	return r;
 }

@@ -102,10 +102,16 @@ mig_throttle_bytes(struct mig *m, uint64_t n)
 void
 mig_throttle_enter(struct mig *m)
 {
+	take_turn(m->throttle, &m->throttle->next_op, 1, m->a->iops);
+	mig_throttle_enter_again(m);
+}
+
+void
+mig_throttle_enter_again(struct mig *m)
+{
 	struct mig_throttle *t = m->throttle;
 	int pause;
 
-	take_turn(t, &t->next_op, 1, m->a->iops);
 	pthread_mutex_lock(&t->lock);
 	while (t->readers >= t->readers_max && !atomic_load(&m->stop))
 		pthread_cond_wait(&t->freed, &t->lock);

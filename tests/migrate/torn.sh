@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A file with holes is read twice, once for its hash and once to be sent.  One
-# that is cut in between, or is other bytes then and the old ones again, is in the
-# share as it is in the end [MIG.6], and a reader of a share that is a directory
-# never sees zeros in the place of what was cut [MIG.2].
+# A file with holes is read twice, once for its hash and once to be sent, and so is
+# each part of a large one.  One that is cut in between, or is other bytes then and
+# the old ones again, is in the share as it is in the end [MIG.6], and a reader of a
+# share that is a directory never sees zeros in the place of what was cut [MIG.2].
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/migrate/tree.sh"
 need_mount
@@ -41,7 +41,7 @@ begin_move()
 	stop_at "$1"
 }
 
-end_move()
+end_copy()
 {
 	kill -CONT $mover
 	wait_until 120 "the end of the copy" not_running $mover
@@ -50,6 +50,11 @@ end_move()
 	ended "$1" 0
 	migrate "$src" --verify
 	ended "$1, compared" 0
+}
+
+end_move()
+{
+	end_copy "$1"
 	mount_node A "$SOURCE" "$work/A"
 	same_tree "$src" "$work/A"
 	umount_node "$work/A"
@@ -64,6 +69,44 @@ fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
 os.pwrite(fd, b"begin" * 100000, 0)
 os.pwrite(fd, sys.argv[2].encode() * 300000, (3 << 20) - 300000)
 PY
+}
+
+# large BYTE: 9 MiB, two parts; it is in the first that BYTE is.
+large()
+{
+	python3 - "$src/large" "$1" <<'PY'
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
+os.pwrite(fd, sys.argv[2].encode() * (1 << 20), 0)
+os.pwrite(fd, b"end" * (8 << 20), 1 << 20)
+os.ftruncate(fd, 9 << 20)
+PY
+}
+
+# A part is hashed, is other bytes when it is sent, and the old ones again.
+parts()
+{
+	rm "$src/holes"
+	large a
+	OPTS=$OPTS,parallel=1
+	begin_move migrate.part
+	large b
+	: >"$work/faults/migrate.sent"
+	kill -CONT $mover
+	stop_at migrate.sent
+	large a
+	end_move "a part"
+
+	echo "-- a large file is cut while its parts leave"
+	head -c 1000 /dev/urandom >>"$src/large"
+	begin_move migrate.part
+	truncate -s 9000000 "$src/large"
+	end_copy "cut parts"
+
+	echo "-- the same content has a large file's name"
+	rm -rf "$work/state"
+	migrate "$src" --merge
+	ended "the same content" 0
 }
 
 body()
@@ -101,5 +144,6 @@ body()
 	stop_at migrate.sent
 	holes a
 	end_move "back again"
+	[ "$store" = file ] || parts
 }
 each_store body
