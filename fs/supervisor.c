@@ -889,12 +889,49 @@ supervisor_run(const struct plan *plan)
 
 /* --- a new one, when the old one was killed ------------------------------- */
 
+/* Is that path the control socket's?  The directory may be another mount's by
+ * now, and so may a device number that was ours. */
+static bool
+is_our_socket(const struct supervisor *s, const char *path)
+{
+	struct sockaddr_un a = { 0 };
+	socklen_t len = sizeof(a) - 1;
+	char target[sizeof(a.sun_path)];
+	ssize_t n;
+
+	if (getsockname(s->control, (struct sockaddr *)&a, &len) < 0)
+		return false;
+	if (strcmp(a.sun_path, path) == 0)
+		return true;
+	n = readlink(path, target, sizeof(target));
+	return n > 0 && (size_t)n == strlen(a.sun_path) &&
+	       memcmp(target, a.sun_path, n) == 0;
+}
+
+/* Only to be tidy at the end. */
+static void
+find_places(struct supervisor *s)
+{
+	_cleanup_mount_entry_ struct mount_entry e = { 0 };
+	_cleanup_free_ char *path = NULL;
+	struct stat st;
+
+	if (mountinfo_at(s->plan->dir, &e) != 1)
+		return;
+	path = places_socket(&e, NULL);
+	/* While we are mounted nobody else has our device number. */
+	if (!path || !is_our_socket(s, path) || lstat(path, &st) < 0 ||
+	    mount_is_gone(s))
+		return;
+	s->dev = makedev(e.major, e.minor);
+	s->socket_ino = st.st_ino;
+	s->socket = steal_ptr(&path);
+}
+
 static int
 adopt(struct supervisor *s, pid_t pid)
 {
-	_cleanup_mount_entry_ struct mount_entry e = { 0 };
-	_cleanup_free_ char *text = NULL;
-	struct stat st;
+	_cleanup_free_ char *text = xasprintf("%d", (int)getpid());
 	int r;
 
 	s->link = SUPERVISOR_LINK_FD;
@@ -910,17 +947,15 @@ adopt(struct supervisor *s, pid_t pid)
 	r = process_set_up(s);
 	if (r < 0)
 		return r;
-	/* Only to be tidy at the end. */
-	if (mountinfo_at(s->plan->dir, &e) == 1) {
-		s->dev = makedev(e.major, e.minor);
-		s->socket = places_socket(&e, NULL);
-		if (s->socket && lstat(s->socket, &st) == 0)
-			s->socket_ino = st.st_ino;
-	}
+	r = link_send(s->link, LINK_ADOPTED, text, -1, -1);
+	if (r < 0)
+		return err_set(&s->err, r, "%s: both the supervisor and the "
+					   "worker were killed",
+			       s->plan->dir);
 	log_warn("supervisor", "the one before was killed; going on with %s",
 		 s->plan->dir);
-	text = xasprintf("%d", (int)getpid());
-	return link_send(s->link, LINK_ADOPTED, text, -1, -1);
+	find_places(s);
+	return 0;
 }
 
 int

@@ -63,3 +63,28 @@ printf 'before\nsupervisor 1\nworker 1\nsupervisor 2\nworker 2\n' |
 	cmp - "$D/f" || fail "the file has other bytes"
 nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
 umount_all
+
+# Another mount has taken the directory meanwhile: a new supervisor of the first
+# takes nothing of it for its own.
+E=$work/moved
+mkdir "$E"
+mount_node a "$SOURCE" "$D"
+mount --move "$D" "$E"
+mount_node b "$SOURCE" "$D"
+other=$(status_field "$D" supervisor_pid)
+s=$(status_field "$E" supervisor_pid)
+kill -KILL "$s"
+moved_on()
+{
+	now=$(status_field "$E" supervisor_pid 2>/dev/null) && [ "$now" != "$s" ]
+}
+wait_until 20 "a new supervisor" moved_on
+nodes_pids="$nodes_pids $now"
+first_ended()
+{
+	not_running "$now"
+}
+umount -i "$E"
+wait_until 20 "its end" first_ended
+same "the other mount's" "$(status_field "$D" supervisor_pid)" "$other"
+umount_all
