@@ -51,9 +51,10 @@ struct handles *handles_new(struct fs *fs);
 /* After cache_takeover(): makes the writers' handles of a worker ago again, as
  * long as their names are known; the others when they are used. */
 void handles_restore(struct handles *hs);
-/* Those of one node (0: none) that wait for their first use, before its name goes
- * to another node, or to none, and they can't be found by it.  May wait for the
- * store; -EAGAIN: see try_only.  What fails is found out at that first use. */
+/* Those of one node (0: none) that wait for their first use: before its name goes
+ * to another node, or to none, and they can't be found by it; or before it is
+ * written to, so that the cache knows that it is open.  May wait for the store;
+ * -EAGAIN: see try_only.  What fails is found out at that first use. */
 int handles_restore_node(struct request *r, uint64_t node);
 /* Closes what is open; sends what is unsent. */
 void handles_close_all(struct handles *hs);

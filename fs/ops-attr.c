@@ -148,7 +148,10 @@ op_setattr(struct request *r)
 	mask = wanted(r, &a);
 	if (mask == 0)
 		return op_getattr(r);
-	rc = target(r, &at, true, &h);
+	/* As for an open() that writes. */
+	rc = mask & CACHE_SET_SIZE ? handles_restore_node(r, r->node) : 0;
+	if (rc == 0)
+		rc = target(r, &at, true, &h);
 	if (rc < 0)
 		return rc;
 	rc = cache_setattr(r->fs->cache, &r->ctx, at.path, h ? h->cf : NULL,

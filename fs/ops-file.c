@@ -84,7 +84,13 @@ op_open(struct request *r)
 
 	/* Not the second run of one that was opened and had to wait. */
 	if (!r->cf) {
-		rc = pass_node(r, r->node, &at);
+		/* Readers of a worker ago: what is written is their file, and
+		 * stays it when the writer is the first to close. */
+		rc = (fi.flags & O_ACCMODE) == O_RDONLY ?
+			     0 :
+			     handles_restore_node(r, r->node);
+		if (rc == 0)
+			rc = pass_node(r, r->node, &at);
 		if (rc < 0)
 			return rc;
 		/* The cache keeps them: the file is sent in their name. */

@@ -5,17 +5,18 @@
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
+need_faults
 
 body()
 {
 	D=$work/$store-1
 	mount_node "$store-1" "$SOURCE" "$D"
-	python3 - "$builddir/sharedfs" "$D" <<'EOF' || fail "see above"
-import json, os, subprocess, sys
+	python3 - "$builddir/sharedfs" "$D" "$SHAREDFS_FAULTS" <<'EOF' ||
+import json, os, subprocess, sys, time
 
 import killer
 
-prog, d = sys.argv[1:]
+prog, d, faults = sys.argv[1:]
 SIZE = 300000 # too large to be read through the kernel's pages
 
 def kill_worker():
@@ -59,7 +60,37 @@ for first in changes:
             assert got == want, (path, how, len(got), len(want))
             assert os.fstat(reader).st_size == len(want), path
         os.close(reader)
+
+def wait_for(what, fn):
+    end = time.monotonic() + 60
+    while not fn():
+        assert time.monotonic() < end, 'waited in vain: ' + what
+        time.sleep(0.05)
+
+# Killed once more when the last writer has closed; a reader whose handle the
+# worker in between was never asked for is none the less one of the file.
+for how in changes:
+    path = '%s/closed-%s' % (d, how)
+    want = os.urandom(1000) * (SIZE // 1000)
+    with open(path, 'wb') as f:
+        f.write(want)
+    reader = os.open(path, os.O_RDONLY)
+    kill_worker()
+    armed = faults + '/publish.dropped'
+    open(armed, 'w').close()
+    changes[how][0](path)
+    want = changes[how][1](want)
+    # If nothing is published now, it is by the next that is closed.
+    with open(path + '-other', 'wb') as f:
+        f.write(b'other')
+    wait_for('the end of the worker', lambda: not os.path.exists(armed))
+    changes['appended'][0](path)
+    want = changes['appended'][1](want)
+    got = os.pread(reader, SIZE * 2, 0)
+    assert got == want, (path, len(got), len(want))
+    os.close(reader)
 EOF
+		fail "see above"
 	same failed "$(status_field "$D" errors.failed_files)" 0
 	nodes_pids="$nodes_pids $(status_field "$D" worker_pid)"
 }
