@@ -3,8 +3,10 @@
 # The tests of takeover on Linux 6.1 (Debian's User-mode Linux), which neither
 # sends requests again nor has passthrough: what the killed worker had is
 # answered from the shared memory [P6.1] [P6.2] [P6.4] [P6.5].
-#   UML_LONG=1 tests/fault/uml.sh          all that is killed, on file and s3
+#   UML_LONG=1 SHAREDFS_TEST_TIMEOUT=7200 tests/fault/uml.sh
+#       all points and all other tests of killed workers, on file and s3
 #   UML_TESTS="tests/fs/upgrade.sh …" UML_STORES="file s3" tests/fault/uml.sh
+# with small amounts of data; UML_QUICK= is with the usual ones.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_root
 need_program linux.uml mkfs.ext4 python3 ip
@@ -13,16 +15,17 @@ need_program linux.uml mkfs.ext4 python3 ip
 fuse=$(ls /usr/lib/uml/modules/*/kernel/fs/fuse/fuse.ko 2>/dev/null | tail -n 1)
 [ -n "$fuse" ] || skip "no fuse module for linux.uml"
 if [ "${UML_LONG-}" ]; then
-	tests=${UML_TESTS:-tests/fs/kill-points.sh tests/fs/kill-worker.sh
+	tests=${UML_TESTS:-tests/fs/kill-points.sh tests/fault/kill-storm.sh
+		tests/fs/kill-worker.sh tests/fs/upgrade.sh
+		tests/fs/supervisor.sh tests/fault/random-kill.sh
 		tests/fs/kill-writer.sh tests/fs/kill-unlinked.sh
 		tests/fs/kill-reader.sh tests/fs/kill-notify.sh
-		tests/fs/supervisor.sh tests/fs/upgrade.sh
-		tests/fault/sent-killed.sh tests/fault/random-kill.sh
-		tests/fault/kill-storm.sh}
-	stores=${UML_STORES:-file s3} limit=7200 quick=
+		tests/fault/sent-killed.sh}
+	export STORM_SECONDS="${STORM_SECONDS:-60}"
+	stores=${UML_STORES:-file s3} limit=7200
 else
 	tests=${UML_TESTS:-tests/fs/kill-points.sh}
-	stores=${UML_STORES:-file} limit=600 quick=1
+	stores=${UML_STORES:-file} limit=600
 	[ "${UML_TESTS-}" ] ||
 		POINTS=${POINTS:-replay.read replay.answered file.made append.done}
 fi
@@ -68,7 +71,7 @@ fi
 echo "kernel \$(uname -r)"
 cd "$builddir"
 export TMPDIR=/mnt STORES="$stores" SHAREDFS_TEST_TIMEOUT=$limit
-export SHAREDFS_QUICK="$quick"
+export SHAREDFS_QUICK="${UML_QUICK-1}" STORM_SECONDS="${STORM_SECONDS-}"
 export SHAREDFS_RGW_ENV="$work/remote/env" RGW_REMOTE=1
 export POINTS="${POINTS-}"
 # See tests/lib/kill-still.c.
