@@ -17,6 +17,7 @@ libfs_a_SOURCES = \
 	fs/confine.c fs/confine.h \
 	fs/control.c fs/control.h fs/control-priv.h \
 	fs/control-freeze.c \
+	fs/control-socket.c fs/control-socket.h \
 	fs/doctor.c fs/doctor.h \
 	fs/exe.c fs/exe.h \
 	fs/freeze.c fs/freeze.h \

@@ -13,11 +13,9 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +23,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "fs/control-socket.h"
 #include "fs/exe.h"
 #include "fs/guard.h"
 #include "fs/kmount.h"
@@ -55,9 +54,7 @@ struct supervisor {
 	int signals;
 	int table;
 	int fuse;    /* -1: not mounted yet */
-	int control; /* listening; -1: not yet */
-	char *socket;
-	ino_t socket_ino; /* is the path still ours? */
+	struct control_socket control;
 	dev_t dev;
 	/* The worker: pid 0 = none. */
 	pid_t pid;
@@ -154,7 +151,7 @@ say_go(struct supervisor *s)
 	if (s->last_end)
 		text = xasprintf("%c%s", s->crashes >= CRASH_LOOP ? '!' : '.',
 				 s->last_end);
-	return link_send(s->link, LINK_GO, text, s->fuse, s->control);
+	return link_send(s->link, LINK_GO, text, s->fuse, s->control.fd);
 }
 
 static int
@@ -217,67 +214,6 @@ give_up(struct supervisor *s, const char *text)
 /* --- mounting ------------------------------------------------------------- */
 
 static int
-control_listen(struct supervisor *s, const struct mount_entry *e)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	_cleanup_free_ char *standard = places_socket(e, &s->err);
-	_cleanup_close_ int fd = -1, lock = -1;
-	const char *path = s->plan->opt->control;
-	struct stat st;
-	mode_t old;
-	int r;
-
-	if (!standard)
-		return s->err.code;
-	lock = places_lock_sockets(&s->err);
-	if (lock < 0)
-		return lock;
-	if (!path)
-		path = standard;
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(&s->err, -ENAMETOOLONG,
-			       "control socket %s: the path is too long", path);
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	/* The device number is ours while we are mounted: what is there is
-	 * left from an earlier life. */
-	unlink(standard);
-	unlink(path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	old = umask(0177);
-	r = fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-	    listen(fd, 64) < 0;
-	umask(old);
-	if (r)
-		return err_set(&s->err, -errno, "control socket %s: %s", path,
-			       strerror(errno));
-	/* So that it is found without the option. */
-	if (path != standard && symlink(path, standard) < 0)
-		log_warn("supervisor", "link %s: %s", standard,
-			 strerror(errno));
-	if (lstat(standard, &st) == 0)
-		s->socket_ino = st.st_ino;
-	s->socket = steal_ptr(&standard);
-	s->control = steal_fd(&fd);
-	return 0;
-}
-
-static void
-control_unlink(struct supervisor *s)
-{
-	_cleanup_close_ int lock = -1;
-	struct stat st;
-
-	if (!s->socket)
-		return;
-	lock = places_lock_sockets(NULL);
-	if (lock >= 0 && lstat(s->socket, &st) == 0 &&
-	    st.st_ino == s->socket_ino)
-		unlink(s->socket);
-	if (s->plan->opt->control)
-		unlink(s->plan->opt->control);
-}
-
-static int
 mount_now(struct supervisor *s)
 {
 	_cleanup_mount_entry_ struct mount_entry e = { 0 };
@@ -292,7 +228,8 @@ mount_now(struct supervisor *s)
 		return err_set(&s->err, -EIO, "%s is not to be seen in "
 			       "/proc/self/mountinfo", p->at);
 	s->dev = makedev(e.major, e.minor);
-	r = control_listen(s, &e);
+	s->control.other = p->opt->control;
+	r = control_socket_listen(&s->control, &e, &s->err);
 	if (r < 0)
 		return r;
 	return say_go(s);
@@ -840,15 +777,13 @@ tear_down(struct supervisor *s)
 		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	control_unlink(s);
+	control_socket_end(&s->control);
 	for (int *fd = (int[]){ s->up, s->signals, s->table, s->fuse,
-				s->control, s->pidfd, s->exe, s->next, s->old,
-				-2 };
+				s->pidfd, s->exe, s->next, s->old, -2 };
 	     *fd != -2; fd++) {
 		if (*fd >= 0)
 			close(*fd);
 	}
-	free(s->socket);
 	free(s->instance);
 	free(s->exe_path);
 	free(s->last_end);
@@ -864,7 +799,7 @@ init(struct supervisor *s, const struct plan *plan)
 		.signals = -1,
 		.table = -1,
 		.fuse = -1,
-		.control = -1,
+		.control.fd = -1,
 		.pidfd = -1,
 		.link = -1,
 		.exe = -1,
@@ -889,43 +824,16 @@ supervisor_run(const struct plan *plan)
 
 /* --- a new one, when the old one was killed ------------------------------- */
 
-/* Is that path the control socket's?  The directory may be another mount's by
- * now, and so may a device number that was ours. */
-static bool
-is_our_socket(const struct supervisor *s, const char *path)
-{
-	struct sockaddr_un a = { 0 };
-	socklen_t len = sizeof(a) - 1;
-	char target[sizeof(a.sun_path)];
-	ssize_t n;
-
-	if (getsockname(s->control, (struct sockaddr *)&a, &len) < 0)
-		return false;
-	if (strcmp(a.sun_path, path) == 0)
-		return true;
-	n = readlink(path, target, sizeof(target));
-	return n > 0 && (size_t)n == strlen(a.sun_path) &&
-	       memcmp(target, a.sun_path, n) == 0;
-}
-
-/* Only to be tidy at the end. */
+/* Only to be tidy at the end.  The directory may be another mount's by now, and
+ * so may a device number that was ours; but not while we are mounted. */
 static void
 find_places(struct supervisor *s)
 {
 	_cleanup_mount_entry_ struct mount_entry e = { 0 };
-	_cleanup_free_ char *path = NULL;
-	struct stat st;
 
-	if (mountinfo_at(s->plan->dir, &e) != 1)
-		return;
-	path = places_socket(&e, NULL);
-	/* While we are mounted nobody else has our device number. */
-	if (!path || !is_our_socket(s, path) || lstat(path, &st) < 0 ||
-	    mount_is_gone(s))
-		return;
-	s->dev = makedev(e.major, e.minor);
-	s->socket_ino = st.st_ino;
-	s->socket = steal_ptr(&path);
+	if (mountinfo_at(s->plan->dir, &e) == 1 && !mount_is_gone(s) &&
+	    control_socket_adopt(&s->control, &e))
+		s->dev = makedev(e.major, e.minor);
 }
 
 static int
@@ -937,7 +845,8 @@ adopt(struct supervisor *s, pid_t pid)
 	s->link = SUPERVISOR_LINK_FD;
 	s->table = SUPERVISOR_TABLE_FD;
 	s->fuse = SUPERVISOR_FUSE_FD;
-	s->control = SUPERVISOR_CONTROL_FD;
+	s->control.fd = SUPERVISOR_CONTROL_FD;
+	s->control.other = s->plan->opt->control;
 	s->pidfd = SUPERVISOR_PIDFD;
 	for (int fd = SUPERVISOR_LINK_FD; fd <= SUPERVISOR_PIDFD; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
