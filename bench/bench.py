@@ -30,7 +30,7 @@ def arguments():
     p.add_argument("--rtt", default="0,20")
     p.add_argument("--peers", default=None)
     p.add_argument("--store", choices=["s3", "file"], default="s3")
-    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--rounds", type=int)
     p.add_argument("--big-rounds", type=int, default=1)
     p.add_argument("--seconds", type=float, default=1.0)
     p.add_argument("--size", type=int, default=1024)
@@ -42,6 +42,8 @@ def arguments():
     a = p.parse_args()
     if a.quick:
         a.rounds, a.seconds, a.size, a.entries = 1, 0.2, 32, 50
+    a.migrate_rounds = a.rounds or 2
+    a.rounds = a.rounds or 3
     if a.peers is None:
         a.peers = "s3fs,rclone" if a.store == "s3" else ""
     a.peers = [x for x in a.peers.split(",") if x]
@@ -358,19 +360,11 @@ class Bench:
             f.write(os.urandom(part))
         return name, part, size // part
 
-    def curl_write(self, key):
-        """As large a file as the others send, by curl; seconds."""
-        name, _, parts = self.part()
-        took = self.curl.put_big(key, name, parts, PARALLEL)
-        self.curl.one("DELETE", "/%s/%s" % (self.bucket, key))
-        self.server.collect()
-        return took
-
     def bound(self, write, read, key):
         """The same bytes by curl."""
         size = self.args.size << 20
         name, part, parts = self.part()
-        took = self.curl.put_big(key, name, parts, PARALLEL)
+        took = self.curl.put_big(key, [name] * parts, PARALLEL)
         self.results.add(write, self.rtt, "curl", "MB/s", size / 1e6 / took)
         took = self.put_and_write(key, name, parts)
         self.results.add(write, self.rtt, "curl and disk", "MB/s",
@@ -390,7 +384,7 @@ class Bench:
                 [self.build + "/bench/bin/load", "write", local,
                  str(self.args.size), str(1 << 20)],
                 stdout=subprocess.DEVNULL) as writer:
-            self.curl.put_big(key, part, parts, PARALLEL)
+            self.curl.put_big(key, [part] * parts, PARALLEL)
             if writer.wait():
                 raise RuntimeError("writing %s failed" % local)
         took = time.monotonic() - begin

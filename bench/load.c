@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ usage(void)
 	      "       load open DIR FILES SIZE SECONDS\n"
 	      "       load once DIR TAG COUNT SIZE SECONDS\n"
 	      "       load stat DIR FILES SECONDS\n"
+	      "       load upload DIR SIZE PAUSE_MS (until SIGTERM)\n"
 	      "       load list DIR\n"
 	      "       load write FILE MIB BLOCK [append]\n"
 	      "       load read FILE BLOCK SECONDS\n"
@@ -243,6 +245,54 @@ op_stat(struct run *r, int thread, long i, char *buf)
 		die(name);
 }
 
+/* --- a program that takes uploads ------------------------------------------ */
+
+#define UPLOADS 500 /* names, used in turn */
+
+static void
+upload(const char *dir, long i, const char *buf, size_t size)
+{
+	_cleanup_free_ char *to = xasprintf("%s/%ld", dir, i % UPLOADS);
+	_cleanup_free_ char *tmp = xasprintf("%s/%ld.tmp", dir, i % UPLOADS);
+	int fd = open(tmp, O_CREAT | O_WRONLY | O_TRUNC, 0644);
+
+	if (fd < 0)
+		die(tmp);
+	write_all_of(fd, buf, size);
+	if (fsync(fd) < 0 || close(fd) < 0)
+		die("fsync");
+	if (rename(tmp, to) < 0)
+		die("rename");
+}
+
+/* How long each takes, pauses apart. */
+static void
+uploads(const char *dir, size_t size, long pause_ms)
+{
+	_cleanup_free_ char *buf = xcalloc(1, size + 1);
+	_cleanup_free_ int64_t *ns = xcalloc(SAMPLES_MAX, sizeof(*ns));
+	const struct timespec pause =
+		ns_timespec((int64_t)pause_ms * NSEC_PER_MSEC);
+	sigset_t end;
+	long n = 0;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigprocmask(SIG_BLOCK, &end, NULL);
+	printf("ready 1\n");
+	fflush(stdout);
+	while (n < SAMPLES_MAX && sigtimedwait(&end, NULL, &pause) < 0) {
+		int64_t begin;
+
+		fill(buf, size, (uint64_t)n);
+		begin = clock_mono_ns();
+		upload(dir, n, buf, size);
+		ns[n++] = clock_mono_ns() - begin;
+	}
+	printf("ops %ld\n", n);
+	print_latencies(ns, (size_t)n);
+}
+
 /* --- a directory ---------------------------------------------------------- */
 
 /* What `ls -l` asks. */
@@ -401,6 +451,8 @@ main(int argc, char **argv)
 		if (r.files < 1)
 			usage();
 		run_all(&r, 1, strtod(argv[4], NULL));
+	} else if (!strcmp(what, "upload") && argc == 5) {
+		uploads(r.dir, (size_t)number(argv[3]), number(argv[4]));
 	} else if (!strcmp(what, "list") && argc == 3) {
 		list(argv[2]);
 	} else if (!strcmp(what, "write") && (argc == 5 || argc == 6)) {

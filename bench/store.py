@@ -44,6 +44,18 @@ class Server:
         self.endpoint = os.environ["RGW_ENDPOINT"]
         self.address = self.endpoint.split("//")[1]
 
+    def processes(self):
+        """Of our own server."""
+        if not self.own:
+            return []
+        with open(self.own + "/link") as f:
+            where = f.read().strip() + "/d/"
+        pids = []
+        for name in "mon.pid", "osd.pid", "gw.pid":
+            with open(where + name) as f:
+                pids.append(int(f.read()))
+        return pids
+
     def bucket(self, name):
         subprocess.run([self.rgw, "bucket", self.dir, name], check=True,
                        stdout=subprocess.DEVNULL)
@@ -106,10 +118,11 @@ class Curl:
         self.work, self.url, self.bucket = work, url, bucket
         self.host = url.split("//")[1]
 
-    def signed(self, method, path, extra, options):
+    def signed(self, method, path, extra, options,
+               payload="UNSIGNED-PAYLOAD"):
         """One request as lines of curl's configuration."""
         headers = dict(extra)
-        self.s3req.sign(method, path, self.host, headers, "UNSIGNED-PAYLOAD")
+        self.s3req.sign(method, path, self.host, headers, payload)
         lines = ['url = "%s%s"' % (self.url, path)]
         lines += ['header = "%s: %s"' % h for h in headers.items()]
         return "\n".join(lines + options) + "\n"
@@ -146,22 +159,30 @@ class Curl:
         _, out = self.run([self.signed(method, path, {}, options)], 1)
         return out.decode()
 
-    def put_big(self, key, part_file, parts, parallel):
-        """A multipart upload; seconds, from the first request to the last."""
+    def put_big(self, key, part_files, parallel, signed=False):
+        """A multipart upload; seconds, from the first request to the last.
+        signed: the server holds each part against its SHA-256, which is
+        computed before."""
         path = "/%s/%s" % (self.bucket, key)
-        with open(part_file, "rb") as f:
-            etag = hashlib.md5(f.read()).hexdigest()
+        sums = {}
+        for name in set(part_files):
+            with open(name, "rb") as f:
+                data = f.read()
+            sums[name] = (hashlib.md5(data).hexdigest(),
+                          hashlib.sha256(data).hexdigest() if signed
+                          else "UNSIGNED-PAYLOAD")
         begin = time.monotonic()
         upload = re.search("<UploadId>(.*)</UploadId>",
                            self.one("POST", path + "?uploads", "")).group(1)
         self.run([self.signed(
-            "PUT", "%s?partNumber=%d&uploadId=%s" % (path, i + 1, upload), {},
-            ['upload-file = "%s"' % part_file, 'output = "/dev/null"',
-             'header = "Expect:"', "fail", "silent"])
-            for i in range(parts)], parallel)
+            "PUT", "%s?partNumber=%d&uploadId=%s" % (path, i, upload), {},
+            ['upload-file = "%s"' % name, 'output = "/dev/null"',
+             'header = "Expect:"', "fail", "silent"], sums[name][1])
+            for i, name in enumerate(part_files, 1)], parallel)
         body = "<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % (
             "".join("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>"
-                    % (i + 1, etag) for i in range(parts)))
+                    % (i, sums[name][0])
+                    for i, name in enumerate(part_files, 1)))
         out = self.one("POST", "%s?uploadId=%s" % (path, upload), body)
         if "<Error>" in out:
             raise RuntimeError(out)
