@@ -11,7 +11,8 @@ need_program rsync
 
 src=$work/src
 mkdir -p "$src"
-cp -r "$srcdir/docs" "$srcdir/tests" "$srcdir/backends" "$src/"
+cp -r "$srcdir/docs" "$srcdir/tests/fault" "$src/"
+quick || cp -r "$srcdir/backends" "$src/"
 head -c 25000001 /dev/urandom >"$src/large"
 ln -s large "$src/link"
 
@@ -54,8 +55,8 @@ body()
 	mv "$A/tree" "$A/moved"
 	find "$A/moved/docs" -type f -exec sed -i 's/the/THE/g' {} +
 	find "$src/docs" -type f -exec sed -i 's/the/THE/g' {} +
-	chmod -R g+w "$A/moved/tests"
-	chmod -R g+w "$src/tests"
+	chmod -R g+w "$A/moved/fault"
+	chmod -R g+w "$src/fault"
 	rsync -a "$src/" "$A/moved"
 	same_tree "$src" "$B/moved"
 	# Reading on a node that has nothing.

@@ -8,7 +8,8 @@ need_program zip unzip tar rsync
 
 src=$work/src
 mkdir -p "$src/a/b/c"
-cp -r "$srcdir/tests" "$srcdir/docs" "$src/a/"
+cp -r "$srcdir/docs" "$src/a/"
+quick || cp -r "$srcdir/tests/fs" "$src/a/"
 head -c 5000000 /dev/urandom >"$src/a/b/random"
 ln -s random "$src/a/b/link"
 

@@ -3,7 +3,7 @@
 # A real tree, thousands of small files with links and some large files, is
 # written through node A with cp, tar and rsync and is the same on node B
 # [P1.1] [P2.1] [P8.4]; B's changes are seen on A [P2.1] [P2.4].
-# Some 5,000 small files on s3.
+# Some 1,500 small files on s3.
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program rsync tar
@@ -21,8 +21,8 @@ if quick; then
 	docs 30 "$src"
 	large=9
 else
-	docs 300 "$src"
-	large=100
+	docs 120 "$src"
+	large=40
 fi
 ln -s ../nowhere "$src/dangling"
 mkdir -m 700 "$src/private" "$src/empty dir"
@@ -41,7 +41,7 @@ part=$src
 if ! quick; then
 	part=$work/part
 	mkdir "$part"
-	docs 60 "$part"
+	docs 30 "$part"
 	cp -a "$src"/[!u]* "$part"
 fi
 

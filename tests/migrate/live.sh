@@ -10,7 +10,7 @@
 need_mount
 need_program python3
 
-n=${MIGRATE_FILES:-2000}
+n=${MIGRATE_FILES:-800}
 if quick; then
 	n=${MIGRATE_FILES:-60}
 fi

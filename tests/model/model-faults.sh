@@ -6,7 +6,9 @@
 
 TMPDIR=$work
 export TMPDIR
-n=${MODEL_OPS:-3000}
+n=3000
+quick && n=1000
+n=${MODEL_OPS:-$n}
 for every in 2 3 5 11; do
 	model mem: "ops=$n" "faults=$every" ${MODEL_ARGS-}
 	model mem:object "ops=$n" "faults=$every" ${MODEL_ARGS-}
@@ -15,4 +17,4 @@ for every in 2 3 5 11; do
 done
 # A removal whose answer is lost leaves a content that is not there.
 mkdir "$work/store-seed"
-model "$work/store-seed" "ops=$n" faults=11 seed=4260983413
+model "$work/store-seed" ops=3000 faults=11 seed=4260983413

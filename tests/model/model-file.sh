@@ -5,7 +5,9 @@
 
 TMPDIR=$work
 export TMPDIR
-n=${MODEL_OPS:-10000}
+n=10000
+quick && n=2000
+n=${MODEL_OPS:-$n}
 mkdir "$work/one" "$work/two"
 model "file://$work/one" "ops=$n" ${MODEL_ARGS-}
 model "file://$work/two" "ops=$n" actimeo=0 ${MODEL_ARGS-}

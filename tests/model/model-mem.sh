@@ -6,7 +6,9 @@
 
 TMPDIR=$work
 export TMPDIR
-n=${MODEL_OPS:-10000}
+n=10000
+quick && n=2000
+n=${MODEL_OPS:-$n}
 for url in mem: mem:object; do
 	model $url "ops=$n" ${MODEL_ARGS-}
 	model $url "ops=$n" actimeo=0 ${MODEL_ARGS-}

@@ -11,7 +11,9 @@ SHAREDFS_ENDPOINT=$RGW_ENDPOINT
 SHAREDFS_REGION=us-east-1
 SHAREDFS_PATH_STYLE=yes
 export SHAREDFS_ENDPOINT SHAREDFS_REGION SHAREDFS_PATH_STYLE
-n=${MODEL_OPS:-10000}
+n=5000
+quick && n=2000
+n=${MODEL_OPS:-$n}
 model "s3://$bucket/one" "ops=$n" ${MODEL_ARGS-}
 model "s3://$bucket/two" "ops=$((n / 10))" lost=3 ${MODEL_ARGS-}
 model "s3://$bucket/three" "ops=$((n / 20))" faults=7 ${MODEL_ARGS-}
