@@ -321,5 +321,8 @@ struct cache_change {
  * What is under way is noted when it is done.  The caller's. */
 struct cache_change *cache_take_changes(struct cache *c, size_t *n, bool *lost);
 void cache_changes_free(struct cache_change *v, size_t n);
+/* Until nothing is under way, so that all is noted; for a moment in which nobody
+ * begins anything. */
+int cache_wait_changes(struct cache *c, struct cache_ctx *ctx);
 
 #endif

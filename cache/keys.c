@@ -198,6 +198,19 @@ cache_take_changes(struct cache *c, size_t *n, bool *lost)
 	return v;
 }
 
+int
+cache_wait_changes(struct cache *c, struct cache_ctx *ctx)
+{
+	struct keys *k = &c->keys;
+	int ret = 0;
+
+	pthread_mutex_lock(&k->lock);
+	while (ret == 0 && !LIST_EMPTY(&k->held))
+		ret = wait_locked(k, &ctx->be);
+	pthread_mutex_unlock(&k->lock);
+	return ret;
+}
+
 void
 cache_changes_free(struct cache_change *v, size_t n)
 {

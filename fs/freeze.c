@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "cache/cache.h"
 #include "common/clock.h"
 #include "common/cleanup.h"
 #include "common/xalloc.h"
@@ -199,10 +200,25 @@ writers(struct freeze *f)
 	return w.n;
 }
 
+/* What was sent in the background just now is in the store, but those who were
+ * at it may not have noted it yet. */
+static int
+wait_for_notes(struct freeze *f, struct err *err)
+{
+	struct cache_ctx ctx = {
+		.be = { .deadline_ns = clock_mono_ns() + f->fs->drain_timeout,
+			.cancel = &f->fs->stopping,
+			.err = err },
+	};
+
+	return cache_wait_changes(f->fs->cache, &ctx);
+}
+
 static int
 wait_for_writers(struct freeze *f, int64_t until, struct err *err)
 {
 	unsigned n;
+	int r;
 
 	while (atomic_load(&f->active) || (n = writers(f)) != 0) {
 		if (clock_mono_ns() > until) {
@@ -215,7 +231,8 @@ wait_for_writers(struct freeze *f, int64_t until, struct err *err)
 		}
 		poll(NULL, 0, LOOK_MS);
 	}
-	return control_drain(f->fs, err);
+	r = control_drain(f->fs, err);
+	return r < 0 ? r : wait_for_notes(f, err);
 }
 
 int

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -301,11 +302,53 @@ next_daemon(void **state)
 	rig_stop(&r);
 }
 
+static void *
+send_it(void *arg)
+{
+	struct rig *r = arg;
+	struct cache_ctx ctx = r->n.ctx;
+
+	ctx.be.err = NULL;
+	assert_int_equal(cache_sync_name(r->n.c, &ctx, "f"), 0);
+	return NULL;
+}
+
+/* Who wants to know all that changed waits for what is just being sent, though
+ * nothing is pending any more [MIG.9]. */
+static void
+noted_when_sent(void **state)
+{
+	struct cache_change *v;
+	pthread_t t;
+	struct rig r;
+	bool lost;
+	size_t n;
+
+	rig_start(&r, FAR);
+	cache_note_changes(r.n.c, true);
+	assert_int_equal(set(&r, "f", BE_SET_MODE, 0755, old), 0);
+	gate_shut(r.g, GATE_CHANGE, 1, true);
+	assert_int_equal(pthread_create(&t, NULL, send_it, &r), 0);
+	gate_wait(r.g, GATE_CHANGE, 1);
+	r.n.ctx.be.deadline_ns = clock_mono_ns() + 1;
+	assert_int_equal(cache_wait_changes(r.n.c, &r.n.ctx), -ETIMEDOUT);
+	r.n.ctx.be.deadline_ns = 0;
+	gate_open(r.g, GATE_CHANGE);
+	assert_int_equal(cache_wait_changes(r.n.c, &r.n.ctx), 0);
+	v = cache_take_changes(r.n.c, &n, &lost);
+	assert_int_equal(n, 1);
+	assert_string_equal(v[0].path, "f");
+	cache_changes_free(v, n);
+	pthread_join(t, NULL);
+	rig_stop(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(wait_and_show),
+		cmocka_unit_test(noted_when_sent),
 		cmocka_unit_test(tighter_at_once),
 		cmocka_unit_test(ride),
 		cmocka_unit_test(others),
