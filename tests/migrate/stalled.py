@@ -5,15 +5,17 @@
 # has taken DIR's place; the directory's lock is held so long.  Meanwhile a
 # program wants to make a file there, to write it and to rename it; RESULT says
 # what became of that.  Returns when it waits for the lock.
+#   stalled.py          fails, with words, where that can't be done
 import ctypes, fcntl, mmap, os, platform, struct, sys, threading, time
 
 SYSCALL = {"x86_64": (323, 217), "aarch64": (282, 61)}
 UFFDIO_API, UFFDIO_REGISTER, UFFDIO_ZEROPAGE = 0xC018AA3F, 0xC020AA00, 0xC020AA04
 STALL = 1.0
 
-root, sub, result = sys.argv[1:]
-where = os.path.join(root, sub)
 libc = ctypes.CDLL(None, use_errno=True)
+if platform.machine() not in SYSCALL:
+    sys.exit("the numbers of system calls of %s are not known" %
+             platform.machine())
 userfaultfd, getdents64 = SYSCALL[platform.machine()]
 
 
@@ -76,6 +78,11 @@ def hold(ready):
     os._exit(0)
 
 
+if len(sys.argv) == 1:
+    missing_page()
+    sys.exit()
+root, sub, result = sys.argv[1:]
+where = os.path.join(root, sub)
 r, w = os.pipe()
 if os.fork() == 0:
     os.close(r)

@@ -8,6 +8,8 @@
 . "$srcdir/tests/migrate/tree.sh"
 need_mount
 need_program python3
+why=$(python3 "$srcdir/tests/migrate/stalled.py" 2>&1) ||
+	skip "a call can't be stalled here: $why"
 
 body()
 {
