@@ -23,6 +23,7 @@
 
 #define PROBE_WAIT (15 * NSEC_PER_SEC) /* for a store that is down */
 #define SMALL_LAG (3 * NSEC_PER_SEC) /* enough for the cut-over */
+#define BEHIND_NS (10 * NSEC_PER_SEC) /* with more than that */
 #define PAUSE_MS 50
 #define PASSES_MAX 5 /* until what differs is accepted as "still changing" */
 
@@ -204,10 +205,30 @@ enter_was_pressed(void)
 	return poll(&p, 1, 0) > 0 && read(STDIN_FILENO, line, sizeof(line)) >= 0;
 }
 
+/* Else an application that changes things faster than the throttle lets them
+ * through would never be caught up with. */
+static void
+lift_throttle(struct mig *m, bool small, int64_t *behind_since)
+{
+	int64_t now = clock_mono_ns();
+	bool late;
+
+	if (small)
+		*behind_since = now;
+	late = now - *behind_since > BEHIND_NS;
+	mig_throttle_lift(m, late);
+	if (late && m->a->adaptive && !m->lifted) {
+		m->lifted = true;
+		mig_say(m, "changes come faster than they are carried: the "
+			   "adaptive throttle does not hold back meanwhile");
+	}
+}
+
 /* Until the difference is small, and then as long as asked for. */
 static int
 keep_up(struct mig *m)
 {
+	int64_t behind_since = clock_mono_ns();
 	int64_t until = m->a->follow && m->a->follow_ns ?
 				clock_mono_ns() + m->a->follow_ns : INT64_MAX;
 	bool asked = false;
@@ -216,13 +237,15 @@ keep_up(struct mig *m)
 
 	mig_phase(m, "following");
 	while (r == 0 && !atomic_load(&m->stop)) {
+		bool small;
 		size_t n;
 
 		r = mig_follow_work(m->follow, false, &changes);
 		if (clock_mono_ns() >= until)
 			break;
-		if (m->a->cutover && mig_follow_lag(m->follow, &n) < SMALL_LAG &&
-		    !m->a->follow) {
+		small = mig_follow_lag(m->follow, &n) < SMALL_LAG;
+		lift_throttle(m, small, &behind_since);
+		if (m->a->cutover && small && !m->a->follow) {
 			if (m->a->cutover == MIG_CUT_NOW)
 				return MIG_OK;
 			if (!asked)

@@ -119,6 +119,7 @@ struct mig {
 	/* --undo: programs are in the old tree again, and what they remove there
 	 * is not brought back. */
 	bool swapped;
+	bool lifted; /* it was said that the throttle is */
 	int nice; /* as it is when there is no hurry */
 	/* Paths, and inodes with several names, that a thread works on. */
 	pthread_mutex_t keys_lock;
@@ -304,6 +305,8 @@ void mig_throttle_enter(struct mig *m);
 void mig_throttle_enter_again(struct mig *m); /* more of the same file */
 void mig_throttle_leave(struct mig *m);
 void mig_throttle_bytes(struct mig *m, uint64_t n);
+/* The adaptive one does not hold back any more, or does again. */
+void mig_throttle_lift(struct mig *m, bool on);
 
 /* --- follow ---------------------------------------------------------------- */
 

@@ -54,6 +54,7 @@ struct mig_throttle {
 	int64_t next_byte, next_op;
 	unsigned readers, readers_max;
 	int pause_ms;
+	bool lifted;
 	struct sample begun;
 	struct load rest;
 	pthread_t thread;
@@ -211,7 +212,10 @@ static void
 adapt(struct mig_throttle *t, bool back_off)
 {
 	pthread_mutex_lock(&t->lock);
-	if (back_off && t->readers_max > 1) {
+	if (t->lifted) {
+		t->readers_max = t->m->jobs;
+		t->pause_ms = 0;
+	} else if (back_off && t->readers_max > 1) {
 		t->readers_max = t->readers_max * 3 / 4;
 		if (t->readers_max == 0)
 			t->readers_max = 1;
@@ -225,6 +229,16 @@ adapt(struct mig_throttle *t, bool back_off)
 		t->readers_max++;
 	}
 	pthread_cond_broadcast(&t->freed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void
+mig_throttle_lift(struct mig *m, bool on)
+{
+	struct mig_throttle *t = m->throttle;
+
+	pthread_mutex_lock(&t->lock);
+	t->lifted = on;
 	pthread_mutex_unlock(&t->lock);
 }
 
