@@ -32,7 +32,8 @@ body()
 	mkdir -p "$work/up"
 	plain_tree "$src" "$n"
 	cp -a "$src" "$work/copy"
-	start_writer "$src" 5
+	# Slower than a busy store: else it would never be caught up with.
+	WRITER_PAUSE=0.01 start_writer "$src" 5
 	OPTS=$OPTS,$OPTS_CACHE
 
 	# It holds a file open over the cut-over and writes on.

@@ -4,11 +4,13 @@
 # `stop` appears in the second directory; then it writes there what it believes
 # to be below the first one: "mode size sha256 path".
 #   writer.py DIR CONTROL SEED
+# WRITER_PAUSE: seconds between two operations.
 # A name that is not there for a moment is tried again and counted; any other
 # error is told and ends it.
 import hashlib, os, random, sys, time
 
 root, control, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+pause = float(os.environ.get("WRITER_PAUSE", 0.002))
 rnd = random.Random(seed)
 top = "writer-%d" % seed
 files = {}      # path -> (bytes, mode)
@@ -92,7 +94,7 @@ try:
         step()
         worst = max(worst, time.monotonic() - began)
         ops += 1
-        time.sleep(0.002)
+        time.sleep(pause)
 except OSError as e:
     print("writer: %s" % e, flush=True)
     open(os.path.join(control, "failed"), "w").close()
