@@ -21,20 +21,7 @@ body()
 		-v "$srcdir/tests/fault/boxed.sh:/boxed.sh:ro" --tmpfs /tmp \
 		test sh /boxed.sh /tmp >/dev/null
 	wait_until 30 "the container" test -s "$D/box/log"
-	end=$(($(date +%s) + seconds)) kills=0 upgrades=0
-	while [ "$(date +%s)" -lt "$end" ] || [ "$upgrades" = 0 ]; do
-		# 0.2 to 2 seconds
-		sleep "$(awk -v s="$(od -An -N2 -tu2 /dev/urandom)" \
-			'BEGIN { print 0.2 + 1.8 * s / 65536 }')"
-		w=$(status_field "$D" worker_pid) || continue
-		if [ $(((kills + upgrades) % 4)) = 2 ]; then
-			sharedfs upgrade "$D" >"$work/upgrade.out" ||
-				fail "no upgrade"
-			upgrades=$((upgrades + 1))
-		elif kill_worker "$w" 2>/dev/null; then
-			kills=$((kills + 1))
-		fi
-	done
+	kill_and_upgrade "$D" "$seconds"
 	touch "$D/box/stop"
 	code=$(timeout 300 docker wait box)
 	docker logs box 2>&1 | tail -n 5

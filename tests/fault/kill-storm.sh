@@ -92,20 +92,7 @@ body()
 		pids="$pids $!"
 	done
 	test_pids=$pids
-	end=$(($(date +%s) + seconds)) kills=0 upgrades=0
-	while [ "$(date +%s)" -lt "$end" ] || [ "$upgrades" = 0 ]; do
-		# 0.2 to 2 seconds
-		sleep "$(awk -v s="$(od -An -N2 -tu2 /dev/urandom)" \
-			'BEGIN { print 0.2 + 1.8 * s / 65536 }')"
-		w=$(status_field "$D" worker_pid) || continue
-		if [ $(((kills + upgrades) % 4)) = 2 ]; then
-			sharedfs upgrade "$D" >"$work/upgrade.out" ||
-				fail "no upgrade"
-			upgrades=$((upgrades + 1))
-		elif kill_worker "$w" 2>/dev/null; then
-			kills=$((kills + 1))
-		fi
-	done
+	kill_and_upgrade "$D" "$seconds"
 	touch "$work/stop" "$D/box/stop"
 	for p in $pids; do
 		wait "$p" || fail "$(tail -n 5 "$work"/*.out)"

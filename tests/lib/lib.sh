@@ -220,6 +220,26 @@ umount_node()
 	sharedfs umount "$1"
 }
 
+# kill_and_upgrade DIR SECONDS: that of DIR is killed every 0.2 to 2 s, each fourth
+# time upgraded instead; $kills and $upgrades say how often.
+kill_and_upgrade()
+{
+	end=$(($(date +%s) + $2)) kills=0 upgrades=0
+	while [ "$(date +%s)" -lt "$end" ] || [ "$upgrades" = 0 ]; do
+		# 0.2 to 2 seconds
+		sleep "$(awk -v s="$(od -An -N2 -tu2 /dev/urandom)" \
+			'BEGIN { print 0.2 + 1.8 * s / 65536 }')"
+		w=$(status_field "$1" worker_pid) || continue
+		if [ $(((kills + upgrades) % 4)) = 2 ]; then
+			sharedfs upgrade "$1" >"$work/upgrade.out" ||
+				fail "no upgrade"
+			upgrades=$((upgrades + 1))
+		elif kill_worker "$w" 2>/dev/null; then
+			kills=$((kills + 1))
+		fi
+	done
+}
+
 # mount_two: nodes A and B of $SOURCE at $A and $B.
 mount_two()
 {
