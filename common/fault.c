@@ -54,8 +54,10 @@ fault_point(const char *name)
 void
 fault_stop(const char *name)
 {
+	/* To this thread: what is sent to the process may be taken by another
+	 * one, and this one would go on until that has run. */
 	if (fault_armed(name))
-		kill(getpid(), SIGSTOP);
+		raise(SIGSTOP);
 }
 
 #endif

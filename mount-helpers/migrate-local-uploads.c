@@ -187,6 +187,10 @@ copy(struct mig *m)
 
 	for (int i = 0; r == 0 && changes && i < PASSES_MAX; i++) {
 		mig_phase(m, i ? "catching up" : "copying");
+		/* What was changed a moment ago is looked at again; five times
+		 * within that moment would tell nothing. */
+		if (i > 1)
+			poll(NULL, 0, PAUSE_MS);
 		r = mig_pass(m, &changes);
 		if (m->follow && mig_follow_events(m->follow))
 			return r < 0 ? MIG_FAILED : MIG_OK;
