@@ -73,8 +73,7 @@ mounted()
 
 note_pids()
 {
-	nodes_pids="$nodes_pids $(status_field "$state/share" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$state/share" worker_pid)"
+	note_node "$state/share"
 }
 
 echo "== the recorded sequence: create, run, rm"

@@ -211,8 +211,14 @@ mount_node()
 	mkdir -p "$3"
 	sharedfs mount "$2" "$3" \
 		-o "cache_dir=$work/cache-$1,log_file=$work/$1.log,${4:-$OPTS}"
-	nodes_pids="$nodes_pids $(status_field "$3" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$3" worker_pid)"
+	note_node "$3"
+}
+
+# note_node DIR: wait_gone waits for its daemon, too.
+note_node()
+{
+	nodes_pids="$nodes_pids $(status_field "$1" supervisor_pid)"
+	nodes_pids="$nodes_pids $(status_field "$1" worker_pid)"
 }
 
 umount_node()

@@ -21,12 +21,6 @@ at()
 		>"$work/out" 2>&1 || code=$?
 }
 
-note_share()
-{
-	nodes_pids="$(status_field "$1" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$1" worker_pid)"
-}
-
 new_store file
 mkdir "$work/up"
 src=$work/up/loads
@@ -37,7 +31,7 @@ echo "== Enter"
 words="press Enter" then="! mountpoint -q '$src'" what=enter
 at "$src" --cutover=wait
 ended "with Enter" 0
-note_share "$src"
+note_node "$src"
 mountpoint -q "$src" || fail "no cut-over"
 # One line, written over: percent, files, bytes, rate, lag.
 grep -qE "[a-z]: [0-9]+%, [0-9]+/33 files, .*B, .*B/s, [0-9]+ files/s.*, lag [0-9.]+ s \([0-9]+ names\)" \
@@ -54,7 +48,7 @@ test_pids="$test_pids $holder"
 migrate "$src" --cutover --late=1s
 ended "a file that stays open" 5
 said "process $holder (sleep) still writes to files of the old tree"
-note_share "$src"
+note_node "$src"
 kill $holder
 wait $holder || :
 migrate "$src" --undo

@@ -10,12 +10,6 @@ need_mount
 need_program python3
 need_faults
 
-note_share()
-{
-	nodes_pids="$nodes_pids $(status_field "$1" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$1" worker_pid)"
-}
-
 # killed_at POINT OPTION…: the run ends there by SIGKILL, and DIR has all.
 killed_at()
 {
@@ -28,7 +22,7 @@ killed_at()
 	ls -A "$src" >"$work/names"
 	diff "$work/names.want" "$work/names" || fail "$point: names in DIR"
 	for d in "$src" "$src.before-sharedfs"; do
-		! mountpoint -q "$d" || note_share "$d"
+		! mountpoint -q "$d" || note_node "$d"
 	done
 }
 
@@ -36,7 +30,7 @@ killed_at()
 is_cut()
 {
 	mountpoint -q "$src" || fail "$1: it is not mounted"
-	note_share "$src"
+	note_node "$src"
 	same_tree "$work/copy" "$src"
 	! mountpoint -q "$src.before-sharedfs" || fail "$1: mounted twice"
 }
@@ -80,7 +74,7 @@ body()
 
 	migrate "$src" --cutover
 	ended "cut-over" 0
-	note_share "$src"
+	note_node "$src"
 	migrate "$src" --cutover
 	ended "once more" 2
 	said "is a share already"
@@ -103,7 +97,7 @@ body()
 		is_undone $p
 		migrate "$src" --cutover
 		ended "cut-over" 0
-		note_share "$src"
+		note_node "$src"
 	done
 
 	echo "-- a reboot"

@@ -48,8 +48,7 @@ body()
 	start_writer "$src" 5
 	migrate "$src" --cutover --report="$work/report.json"
 	ended "cut-over" 0
-	nodes_pids="$(status_field "$src" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$src" worker_pid)"
+	note_node "$src"
 	took "cut-over"
 	manifest "the share"
 	stop_writer

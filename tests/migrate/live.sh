@@ -55,8 +55,7 @@ body()
 	mover=$!
 	wait_until 120 "the cut-over" cut_over
 	mountpoint -q "$src" || { cat "$work/out" >&2; fail "no cut-over"; }
-	nodes_pids="$nodes_pids $(status_field "$src" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$src" worker_pid)"
+	note_node "$src"
 	# Now the old file is in the old tree.
 	same "the old tree" "$(cat "$src.before-sharedfs/held")" before
 	echo go >&4

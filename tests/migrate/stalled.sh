@@ -27,8 +27,7 @@ body()
 		--state="$work/state" --throttle=off --cutover=wait \
 		>"$work/out" 2>&1 || code=$?
 	ended "cut-over" 0
-	nodes_pids="$(status_field "$src" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$src" worker_pid)"
+	note_node "$src"
 	wait_until 30 "the program" test -e "$work/result"
 	same "what the program met" "$(cat "$work/result")" ok
 	same "its file" "$(cat "$src/00/new")" "all of it"

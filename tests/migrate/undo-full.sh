@@ -10,12 +10,6 @@ need_mount
 need_program python3 mkfs.ext4 losetup
 losetup -f >/dev/null 2>&1 || skip "no loop device"
 
-note_share()
-{
-	nodes_pids="$nodes_pids $(status_field "$1" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$1" worker_pid)"
-}
-
 # refused WORDS: the last undo was; the share goes on.
 refused()
 {
@@ -50,7 +44,7 @@ body()
 	OPTS=$OPTS,cache_dir=$work/cache-$store,log_file=$work/full.log
 	migrate "$src" --cutover
 	ended "cut-over" 0
-	note_share "$src"
+	note_node "$src"
 
 	echo "-- a file that is too large"
 	head -c 30000000 /dev/urandom >"$src/too large"

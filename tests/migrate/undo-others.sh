@@ -8,12 +8,6 @@
 need_mount
 need_program python3
 
-note_share()
-{
-	nodes_pids="$nodes_pids $(status_field "$1" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$1" worker_pid)"
-}
-
 # start_others NAME: another node's programs, each writes one file after the other
 # until "enough"; their names begin with NAME.
 start_others()
@@ -54,7 +48,7 @@ body()
 	OPTS=$here
 	migrate "$src" --cutover
 	ended "cut-over" 0
-	note_share "$src"
+	note_node "$src"
 	# (It does not believe what it was told a moment ago.)
 	mount_node B "$SOURCE" "$work/B" "$mine,actimeo=0"
 
@@ -89,7 +83,7 @@ body()
 	! mountpoint -q "$src" || fail "it is mounted"
 	migrate "$src" --cutover
 	ended "cut-over" 0
-	note_share "$src"
+	note_node "$src"
 	start_others two
 	wait_until 30 "two of its files" test -e "$work/B/there/two.1.2"
 	# The last but one is complete.

@@ -73,8 +73,7 @@ body()
 	for i in $(seq $rounds); do
 		migrate "$src" --cutover
 		ended "cut-over" 0
-		nodes_pids="$(status_field "$src" supervisor_pid)"
-		nodes_pids="$nodes_pids $(status_field "$src" worker_pid)"
+		note_node "$src"
 		[ "$i" != 1 ] || refused_by_writer
 		migrate "$src" --undo
 		ended "undo" 0
@@ -88,8 +87,7 @@ body()
 	echo "-- a working directory in the share"
 	migrate "$src" --cutover
 	ended "cut-over" 0
-	nodes_pids="$(status_field "$src" supervisor_pid)"
-	nodes_pids="$nodes_pids $(status_field "$src" worker_pid)"
+	note_node "$src"
 	rm -f "$work/enough" "$work/moving"
 	in_the_share
 	wait_until 30 "the program in the share" test -e "$work/moving"
