@@ -81,17 +81,17 @@ leads_to(int fd, const char *path)
 	       memcmp(target, a.sun_path, n) == 0;
 }
 
-int
+bool
 control_socket_adopt(struct control_socket *s, const struct mount_entry *e)
 {
 	_cleanup_free_ char *path = places_socket(e, NULL);
 	struct stat st;
 
 	if (!path || !leads_to(s->fd, path) || lstat(path, &st) < 0)
-		return 0;
+		return false;
 	s->ino = st.st_ino;
 	s->path = steal_ptr(&path);
-	return 1;
+	return true;
 }
 
 void

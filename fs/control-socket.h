@@ -3,6 +3,7 @@
 #ifndef FS_CONTROL_SOCKET_H
 #define FS_CONTROL_SOCKET_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "common/err.h"
@@ -19,8 +20,9 @@ struct control_socket {
  * with words. */
 int control_socket_listen(struct control_socket *s, const struct mount_entry *e,
 			  struct err *err);
-/* fd was handed to us.  1: e, which is mounted now where it was, is its mount. */
-int control_socket_adopt(struct control_socket *s, const struct mount_entry *e);
+/* fd was handed to us: is e, which is mounted now where it was, its mount? */
+bool control_socket_adopt(struct control_socket *s,
+			  const struct mount_entry *e);
 /* Removes what is still ours, and closes. */
 void control_socket_end(struct control_socket *s);
 
