@@ -209,20 +209,25 @@ enter_was_pressed(void)
 	return poll(&p, 1, 0) > 0 && read(STDIN_FILENO, line, sizeof(line)) >= 0;
 }
 
+struct behind {
+	int64_t since;
+	bool said;
+};
+
 /* Else an application that changes things faster than the throttle lets them
  * through would never be caught up with. */
 static void
-lift_throttle(struct mig *m, bool small, int64_t *behind_since)
+lift_throttle(struct mig *m, bool small, struct behind *b)
 {
 	int64_t now = clock_mono_ns();
 	bool late;
 
 	if (small)
-		*behind_since = now;
-	late = now - *behind_since > BEHIND_NS;
+		b->since = now;
+	late = now - b->since > BEHIND_NS;
 	mig_throttle_lift(m, late);
-	if (late && m->a->adaptive && !m->lifted) {
-		m->lifted = true;
+	if (late && m->a->adaptive && !b->said) {
+		b->said = true;
 		mig_say(m, "changes come faster than they are carried: the "
 			   "adaptive throttle does not hold back meanwhile");
 	}
@@ -232,7 +237,7 @@ lift_throttle(struct mig *m, bool small, int64_t *behind_since)
 static int
 keep_up(struct mig *m)
 {
-	int64_t behind_since = clock_mono_ns();
+	struct behind behind = { .since = clock_mono_ns() };
 	int64_t until = m->a->follow && m->a->follow_ns ?
 				clock_mono_ns() + m->a->follow_ns : INT64_MAX;
 	bool asked = false;
@@ -248,7 +253,7 @@ keep_up(struct mig *m)
 		if (clock_mono_ns() >= until)
 			break;
 		small = mig_follow_lag(m->follow, &n) < SMALL_LAG;
-		lift_throttle(m, small, &behind_since);
+		lift_throttle(m, small, &behind);
 		if (m->a->cutover && small && !m->a->follow) {
 			if (m->a->cutover == MIG_CUT_NOW)
 				return MIG_OK;

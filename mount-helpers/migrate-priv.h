@@ -119,7 +119,6 @@ struct mig {
 	/* --undo: programs are in the old tree again, and what they remove there
 	 * is not brought back. */
 	bool swapped;
-	bool lifted; /* it was said that the throttle is */
 	int nice; /* as it is when there is no hurry */
 	/* Paths, and inodes with several names, that a thread works on. */
 	pthread_mutex_t keys_lock;

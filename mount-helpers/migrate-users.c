@@ -166,6 +166,7 @@ mig_say_users(struct mig *m)
 struct thread {
 	pid_t pid, tid;
 	uint64_t ran; /* ns on a processor */
+	bool changes; /* a file, and waits for the disk, say */
 };
 struct threads {
 	struct thread *v;
@@ -188,29 +189,27 @@ changes_file(pid_t pid, pid_t tid, bool has_files)
 }
 
 /* Of a program, and ready to run, running or changing a file?  Then also how long
- * it has run; 0: as long as it takes. */
+ * it has run, and which. */
 static bool
-is_at_something(pid_t pid, pid_t tid, bool has_files, uint64_t *ran)
+is_at_something(struct thread *t, bool has_files)
 {
 	_cleanup_free_ char *stat = NULL, *sched = NULL;
 	unsigned long flags;
 	const char *p;
 	char state;
 
-	stat = proc_text(pid, tid, "stat");
+	stat = proc_text(t->pid, t->tid, "stat");
 	/* "tid (any name) state ppid pgrp session tty tpgid flags …" */
 	p = stat ? strrchr(stat, ')') : NULL;
 	if (!p || sscanf(p, ") %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2 ||
 	    (flags & PF_KTHREAD))
 		return false;
-	*ran = 0;
-	if (state == 'D')
-		return changes_file(pid, tid, has_files);
-	if (state != 'R')
+	t->changes = state == 'D' && changes_file(t->pid, t->tid, has_files);
+	if (!t->changes && state != 'R')
 		return false;
-	sched = proc_text(pid, tid, "schedstat");
-	*ran = sched ? strtoull(sched, NULL, 10) : 0;
-	return sched != NULL;
+	sched = proc_text(t->pid, t->tid, "schedstat");
+	t->ran = sched ? strtoull(sched, NULL, 10) : 0;
+	return t->changes || sched != NULL;
 }
 
 static void
@@ -221,10 +220,9 @@ find_threads(struct threads *t, pid_t pid, bool has_files)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		struct thread one = { pid, pid_of(e->d_name), 0 };
+		struct thread one = { .pid = pid, .tid = pid_of(e->d_name) };
 
-		if (one.tid <= 0 ||
-		    !is_at_something(pid, one.tid, has_files, &one.ran))
+		if (one.tid <= 0 || !is_at_something(&one, has_files))
 			continue;
 		t->v = xrealloc(t->v, t->n + 1, sizeof(*t->v));
 		t->v[t->n++] = one;
@@ -249,7 +247,6 @@ void
 mig_let_run(const struct mig_user *v, size_t n, uint64_t quantum, int64_t until)
 {
 	struct threads t = { 0 };
-	uint64_t ran;
 
 	if (!v)
 		find_all_threads(&t);
@@ -257,9 +254,10 @@ mig_let_run(const struct mig_user *v, size_t n, uint64_t quantum, int64_t until)
 		find_threads(&t, v[i].pid, true);
 	while (t.n && clock_mono_ns() < until) {
 		const struct thread *last = &t.v[t.n - 1];
+		struct thread now = *last;
 
-		if (is_at_something(last->pid, last->tid, v != NULL, &ran) &&
-		    (ran == 0 || ran - last->ran < quantum))
+		if (is_at_something(&now, v != NULL) &&
+		    (now.changes || now.ran - last->ran < quantum))
 			poll(NULL, 0, 1);
 		else
 			t.n--;
