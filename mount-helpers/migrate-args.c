@@ -22,6 +22,7 @@ static const char usage_text[] =
 	"                        beside it (default: list it, exit 3)\n"
 	"  --follow[=TIME]       go on carrying what changes, until a signal\n"
 	"  --cutover[=wait]      then put the share in DIR's place (wait: at Enter)\n"
+	"  --max-lag=TIME        how far behind the copy may be at the cut-over (3)\n"
 	"  --late=TIME           how long programs may hold old files open (60)\n"
 	"  --write-fstab         add the share to /etc/fstab\n"
 	"  --undo[=alone]        take the share away again, with what changed in it\n"
@@ -126,6 +127,8 @@ own_option(struct mig_args *a, const char *arg, struct err *err)
 		r = set_time("--follow", v, &a->follow_ns, err);
 	} else if ((v = value_of(arg, "--late"))) {
 		r = set_time("--late", v, &a->late_ns, err);
+	} else if ((v = value_of(arg, "--max-lag"))) {
+		r = set_time("--max-lag", v, &a->lag_ns, err);
 	} else if ((v = value_of(arg, "--on-collision"))) {
 		if (strcmp(v, "rename") != 0 && strcmp(v, "list") != 0)
 			return bad_value(err, "--on-collision", v,
@@ -246,6 +249,7 @@ mig_args_parse(struct mig_args *a, int argc, char **argv, struct err *err)
 	memset(a, 0, sizeof(*a));
 	a->adaptive = true;
 	a->late_ns = 60 * NSEC_PER_SEC;
+	a->lag_ns = 3 * NSEC_PER_SEC;
 	r = options_init(&a->opt, err);
 	if (r < 0)
 		return r;

@@ -167,6 +167,7 @@ last_delta(struct cut *c, int64_t began)
 {
 	int64_t carried = began, until = began + HELD_MAX;
 	uint64_t changes;
+	bool first = true;
 	int r;
 
 	mig_settle_begin(c->settle, until);
@@ -179,6 +180,10 @@ last_delta(struct cut *c, int64_t began)
 		r = mig_follow_work(c->m->follow, true, &changes);
 		if (changes)
 			carried = clock_mono_ns();
+		/* What had piled up before is nobody's slowness. */
+		if (first)
+			until = clock_mono_ns() + HELD_MAX;
+		first = false;
 		log_info("migrate", "%d ms after the exchange: %llu changes",
 			 since_ms(began), (unsigned long long)changes);
 		if (r < 0 || enough || clock_mono_ns() > until ||
@@ -253,6 +258,7 @@ mig_hurry(struct mig *m, bool on)
 		setpriority(PRIO_PROCESS, 0, m->nice);
 	}
 	m->hurry = on;
+	mig_throttle_hurry(m, on);
 }
 
 /* As near as can be: until it takes as long as little does. */

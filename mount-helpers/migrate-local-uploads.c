@@ -22,8 +22,7 @@
 #include "mount-helpers/migrate-mount.h"
 
 #define PROBE_WAIT (15 * NSEC_PER_SEC) /* for a store that is down */
-#define SMALL_LAG (3 * NSEC_PER_SEC) /* enough for the cut-over */
-#define BEHIND_NS (10 * NSEC_PER_SEC) /* with more than that */
+#define BEHIND_NS (10 * NSEC_PER_SEC) /* with more than --max-lag */
 #define PAUSE_MS 50
 #define PASSES_MAX 5 /* until what differs is accepted as "still changing" */
 
@@ -214,10 +213,11 @@ struct behind {
 	bool said;
 };
 
-/* Else an application that changes things faster than the throttle lets them
- * through would never be caught up with. */
+/* An application that changes things faster than the throttle lets them
+ * through would never be caught up with; one that is faster than the store, by
+ * nothing. */
 static void
-lift_throttle(struct mig *m, bool small, struct behind *b)
+look_behind(struct mig *m, bool small, int64_t lag, struct behind *b)
 {
 	int64_t now = clock_mono_ns();
 	bool late;
@@ -226,11 +226,19 @@ lift_throttle(struct mig *m, bool small, struct behind *b)
 		b->since = now;
 	late = now - b->since > BEHIND_NS;
 	mig_throttle_lift(m, late);
-	if (late && m->a->adaptive && !b->said) {
-		b->said = true;
-		mig_say(m, "changes come faster than they are carried: the "
-			   "adaptive throttle does not hold back meanwhile");
-	}
+	if (!late || b->said)
+		return;
+	b->said = true;
+	mig_say(m, "changes come faster than they are carried: %.1f s behind%s",
+		(double)lag / NSEC_PER_SEC,
+		m->a->adaptive ? "; the adaptive throttle does not hold back "
+				 "meanwhile" :
+				 "");
+	if (m->a->cutover)
+		mig_say(m,
+			"the cut-over waits until that is less than %g s, or "
+			"than --max-lag=TIME: programs may wait as long then",
+			(double)m->a->lag_ns / NSEC_PER_SEC);
 }
 
 /* Until the difference is small, and then as long as asked for. */
@@ -246,14 +254,16 @@ keep_up(struct mig *m)
 
 	mig_phase(m, "following");
 	while (r == 0 && !atomic_load(&m->stop)) {
+		int64_t lag;
 		bool small;
 		size_t n;
 
 		r = mig_follow_work(m->follow, false, &changes);
 		if (clock_mono_ns() >= until)
 			break;
-		small = mig_follow_lag(m->follow, &n) < SMALL_LAG;
-		lift_throttle(m, small, &behind);
+		lag = mig_follow_lag(m->follow, &n);
+		small = lag < m->a->lag_ns;
+		look_behind(m, small, lag, &behind);
 		if (m->a->cutover && small && !m->a->follow) {
 			if (m->a->cutover == MIG_CUT_NOW)
 				return MIG_OK;

@@ -75,6 +75,7 @@ struct mig_args {
 	bool follow;
 	int64_t follow_ns; /* 0: until a signal */
 	int64_t late_ns;   /* how long late writers are waited for */
+	int64_t lag_ns;    /* so little is enough for the cut-over */
 	const char *report, *state;
 	enum mig_progress progress;
 	unsigned jobs; /* 0: by the store */
@@ -306,6 +307,8 @@ void mig_throttle_leave(struct mig *m);
 void mig_throttle_bytes(struct mig *m, uint64_t n);
 /* The adaptive one does not hold back any more, or does again. */
 void mig_throttle_lift(struct mig *m, bool on);
+/* Programs wait: no limit is kept. */
+void mig_throttle_hurry(struct mig *m, bool on);
 
 /* --- follow ---------------------------------------------------------------- */
 

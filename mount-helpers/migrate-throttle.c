@@ -54,7 +54,8 @@ struct mig_throttle {
 	int64_t next_byte, next_op;
 	unsigned readers, readers_max;
 	int pause_ms;
-	bool lifted;
+	bool lifted; /* the adaptive part */
+	bool hurry;  /* nothing is held back */
 	struct sample begun;
 	struct load rest;
 	pthread_t thread;
@@ -88,7 +89,9 @@ take_turn(struct mig_throttle *t, int64_t *next, uint64_t n, uint64_t rate)
 	pthread_mutex_lock(&t->lock);
 	if (*next < now)
 		*next = now;
-	*next += (int64_t)((double)n * NSEC_PER_SEC / (double)rate);
+	if (!t->hurry)
+		*next += (int64_t)((double)n * NSEC_PER_SEC /
+				   (double)rate);
 	when = *next;
 	pthread_mutex_unlock(&t->lock);
 	wait_until(t->m, when);
@@ -208,13 +211,20 @@ too_much(const struct load *rest, const struct load *now)
 		now->await_ms > rest->await_ms + AWAIT_MORE);
 }
 
+/* With the lock. */
+static void
+hold_nothing_back(struct mig_throttle *t)
+{
+	t->readers_max = t->m->jobs;
+	t->pause_ms = 0;
+}
+
 static void
 adapt(struct mig_throttle *t, bool back_off)
 {
 	pthread_mutex_lock(&t->lock);
-	if (t->lifted) {
-		t->readers_max = t->m->jobs;
-		t->pause_ms = 0;
+	if (t->lifted || t->hurry) {
+		hold_nothing_back(t);
 	} else if (back_off && t->readers_max > 1) {
 		t->readers_max = t->readers_max * 3 / 4;
 		if (t->readers_max == 0)
@@ -239,6 +249,20 @@ mig_throttle_lift(struct mig *m, bool on)
 
 	pthread_mutex_lock(&t->lock);
 	t->lifted = on;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void
+mig_throttle_hurry(struct mig *m, bool on)
+{
+	struct mig_throttle *t = m->throttle;
+
+	pthread_mutex_lock(&t->lock);
+	t->hurry = on;
+	if (on)
+		hold_nothing_back(t);
+	t->next_byte = t->next_op = 0;
+	pthread_cond_broadcast(&t->freed);
 	pthread_mutex_unlock(&t->lock);
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The command as its operator sees it: the line of progress, Enter, signals, exit
-# codes, the report; and what it does where fanotify is not allowed, or a disk is
-# full [MIG.3] [MIG.5] [MIG.6] [MIG.8].
+# codes, the report; what it does where an application is faster than the store,
+# where fanotify is not allowed, or a disk is full [MIG.3] [MIG.5] [MIG.6] [MIG.8].
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/migrate/tree.sh"
 need_mount
@@ -54,6 +54,35 @@ wait $holder || :
 migrate "$src" --undo
 ended undo 0
 wait_gone
+
+echo "== an application that is faster than the store [MIG.6]"
+mkdir "$work/fast"
+(
+	while [ ! -e "$work/enough" ]; do
+		for i in 1 2 3 4 5 6; do
+			date +%N >"$work/fast/$i"
+		done
+	done
+) &
+fast=$!
+test_pids="$test_pids $fast"
+was=$SOURCE
+SOURCE=file://$work/fast-store
+mkdir "$work/fast-store"
+words="the cut-over waits until that is less than 1 s" then=: what=TERM
+at "$work/fast" --cutover --max-lag=1s --iops=1
+ended "a cut-over that waits" 143
+said "changes come faster than they are carried"
+! mountpoint -q "$work/fast" || fail "it did not wait"
+migrate "$work/fast" --cutover --iops=1
+ended "--max-lag" 0
+note_node "$work/fast"
+: >"$work/enough"
+wait $fast
+migrate "$work/fast" --undo
+ended undo 0
+wait_gone
+SOURCE=$was
 
 echo "== signals"
 words="following" then=: what=USR1+TERM

@@ -32,8 +32,7 @@ body()
 	mkdir -p "$work/up"
 	plain_tree "$src" "$n"
 	cp -a "$src" "$work/copy"
-	# Slower than a busy store: else it would never be caught up with.
-	WRITER_PAUSE=0.01 start_writer "$src" 5
+	start_writer "$src" 5
 	OPTS=$OPTS,$OPTS_CACHE
 
 	# It holds a file open over the cut-over and writes on.
@@ -50,8 +49,8 @@ body()
 	wait_until 10 "the held file" test -s "$src/held"
 
 	migrate-local-uploads "$src" "$SOURCE" -o "$OPTS" \
-		--state="$work/state" --progress=plain --cutover --write-fstab \
-		--report="$work/report.json" >"$work/out" 2>&1 &
+		--state="$work/state" --progress=plain --cutover --max-lag=1h \
+		--write-fstab --report="$work/report.json" >"$work/out" 2>&1 &
 	mover=$!
 	wait_until 120 "the cut-over" cut_over
 	mountpoint -q "$src" || { cat "$work/out" >&2; fail "no cut-over"; }

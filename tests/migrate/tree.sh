@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # What the tests of migrate-local-uploads source, after lib.sh:
-#   migrate DIR [option…]   runs it on $SOURCE; output in $work/out, its exit
-#                           code in $code
+#   migrate DIR [option…]   runs it on $SOURCE, without waiting for a moment in
+#                           which a busy store has caught up with a writer;
+#                           output in $work/out, its exit code in $code
 #   plain_tree DIR N        N small files and what every store can have
 #   odd_tree DIR            one of each thing that needs care
 
@@ -12,7 +13,8 @@ migrate()
 	code=0
 	migrate-local-uploads "$dir" "$SOURCE" \
 		-o "$OPTS,log_level=${MIGRATE_LOG:-warning}" \
-		--state="$work/state" --progress=plain --throttle=off "$@" \
+		--state="$work/state" --progress=plain --throttle=off \
+		--max-lag=1h "$@" \
 		>"$work/out" 2>&1 || code=$?
 }
 
