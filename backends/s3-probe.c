@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this bucket and these credentials can do, found by trying it on a
- * scratch object with a random name below the prefix.  Stores differ widely
- * and old ones ignore conditions silently, so nothing is believed from names.
+ * What this bucket and these credentials can do, found by trying it on scratch
+ * objects with random names below the prefix.  Stores differ widely and old
+ * ones ignore conditions silently, so nothing is believed from names.
+ *
+ * What does not build on each other is tried at the same time, each on an
+ * object of its own: a mount waits for seven round trips, not for twenty.
  */
 #include <config.h>
 
 #include "backends/s3-priv.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/xalloc.h"
 
 #define BODY "sharedfs probe"
@@ -24,8 +29,8 @@ struct probe {
 	struct s3 *s;
 	struct be_ctx *ctx;
 	char *key;
-	char *etag; /* of the scratch object now */
-	struct s3_facts f;
+	char *etag; /* of the scratch object now; NULL: there is none */
+	struct s3_facts *f; /* each probe writes facts of its own */
 	int status; /* of the last request */
 };
 
@@ -44,12 +49,23 @@ ask(struct probe *p, struct s3_req *q)
 	return 0;
 }
 
+static void
+note_made(struct probe *p, const struct s3_req *q)
+{
+	const char *etag = s3_reply_get(&q->reply, "etag");
+
+	if (q->e.code != 0 || !etag)
+		return;
+	free(p->etag);
+	p->etag = xstrdup(etag);
+	s3_etag_bare(p->etag);
+}
+
 /* PUT of the scratch object with one more header. */
 static int
 put(struct probe *p, const char *name, const char *value)
 {
 	_cleanup_req_ struct s3_req q = { 0 };
-	const char *etag;
 	int ret;
 
 	s3_req_init(&q, S3_PUT, "PUT", p->key);
@@ -59,15 +75,8 @@ put(struct probe *p, const char *name, const char *value)
 	if (name)
 		s3_req_head(&q, name, value);
 	ret = ask(p, &q);
-	if (ret < 0)
-		return ret;
-	etag = s3_reply_get(&q.reply, "etag");
-	if (p->status == 200 && etag) {
-		free(p->etag);
-		p->etag = xstrdup(etag);
-		s3_etag_bare(p->etag);
-	}
-	return 0;
+	note_made(p, &q);
+	return ret;
 }
 
 /* --- the steps ------------------------------------------------------------------- */
@@ -121,7 +130,7 @@ step_put_absent(struct probe *p)
 	if (p->status != 200)
 		return 0;
 	ret = put(p, "if-none-match", "*");
-	p->f.put_absent = p->status == 412;
+	p->f->put_absent = p->status == 412;
 	return ret;
 }
 
@@ -138,7 +147,7 @@ step_put_match(struct probe *p)
 	if (ret < 0)
 		return ret;
 	if (p->status == 200) {
-		p->f.put_match = true;
+		p->f->put_match = true;
 		return 0;
 	}
 	/* Some compare with the quotes. */
@@ -146,7 +155,7 @@ step_put_match(struct probe *p)
 	if (ret < 0 || p->status != 200)
 		return ret;
 	ret = put(p, "if-match", WRONG);
-	p->f.put_match = p->f.match_bare = p->status == 412;
+	p->f->put_match = p->f->match_bare = p->status == 412;
 	return ret;
 }
 
@@ -164,9 +173,9 @@ step_payload(struct probe *p)
 	q.body_len = strlen(BODY);
 	memcpy(q.payload, WRONG WRONG, sizeof(q.payload));
 	ret = ask(p, &q);
-	p->f.payload = ret == 0 && q.e.class == S3_CLASS_BODY;
-	/* Written all the same: it has another version now. */
-	return ret == 0 && q.e.code == 0 ? put(p, NULL, NULL) : ret;
+	p->f->payload = ret == 0 && q.e.class == S3_CLASS_BODY;
+	note_made(p, &q);
+	return ret;
 }
 
 /* Is this checksum known to the store?  Then it is in the reply. */
@@ -177,9 +186,9 @@ step_checksum(struct probe *p)
 					     S3_SUM_SHA256 };
 	enum s3_sum want = p->s->want_sum;
 
-	p->f.sum = S3_SUM_MD5;
+	p->f->sum = S3_SUM_MD5;
 	if (want == S3_SUM_NONE || want == S3_SUM_MD5) {
-		p->f.sum = want;
+		p->f->sum = want;
 		return 0;
 	}
 	for (size_t i = 0; i < 3; i++) {
@@ -201,9 +210,10 @@ step_checksum(struct probe *p)
 		ret = ask(p, &q);
 		if (ret < 0)
 			return ret;
+		note_made(p, &q);
 		echo = s3_reply_get(&q.reply, name);
 		if (p->status == 200 && echo && strcmp(echo, d.sum_b64) == 0) {
-			p->f.sum = tries[i];
+			p->f->sum = tries[i];
 			return 0;
 		}
 	}
@@ -250,15 +260,18 @@ copy_compares(struct probe *p, const char *name, bool *does)
 static int
 step_copy(struct probe *p)
 {
-	int ret = copy_once(p, "if-none-match", "*");
+	int ret = put(p, NULL, NULL);
 
+	if (ret < 0 || !p->etag)
+		return ret;
+	ret = copy_once(p, "if-none-match", "*");
 	if (ret < 0)
 		return ret;
-	p->f.copy_absent = p->status == 412;
+	p->f->copy_absent = p->status == 412;
 	ret = copy_compares(p, "x-amz-copy-source-if-match",
-			    &p->f.copy_source);
-	if (ret == 0 && !p->f.copy_source)
-		ret = copy_compares(p, S3_COPY_CEPH, &p->f.copy_ceph);
+			    &p->f->copy_source);
+	if (ret == 0 && !p->f->copy_source)
+		ret = copy_compares(p, S3_COPY_CEPH, &p->f->copy_ceph);
 	return ret;
 }
 
@@ -270,8 +283,10 @@ step_complete(struct probe *p)
 				    stop = { 0 };
 	_cleanup_free_ char *id = NULL, *etag = NULL, *body = NULL;
 	const char *tag;
-	int ret;
+	int ret = put(p, NULL, NULL);
 
+	if (ret < 0 || !p->etag)
+		return ret;
 	s3_req_init(&begin, S3_MP_CREATE, "POST", p->key);
 	s3_req_init(&part, S3_PART, "PUT", p->key);
 	s3_req_init(&done, S3_MP_COMPLETE, "POST", p->key);
@@ -303,7 +318,7 @@ step_complete(struct probe *p)
 		done.body = body;
 		done.body_len = strlen(body);
 		ret = ask(p, &done);
-		p->f.done_cond = ret == 0 && done.e.class == S3_CLASS_COND;
+		p->f->done_cond = ret == 0 && done.e.class == S3_CLASS_COND;
 		if (ret == 0 && done.e.code == 0)
 			return 0; /* made: nothing to abort */
 	}
@@ -321,22 +336,27 @@ step_delete(struct probe *p)
 
 	s3_req_init(&q, S3_DELETE, "DELETE", p->key);
 	s3_req_head(&q, "if-match",
-		    p->f.match_bare ? WRONG : "\"" WRONG "\"");
+		    p->f->match_bare ? WRONG : "\"" WRONG "\"");
 	ret = ask(p, &q);
-	p->f.delete_match = p->status == 412;
+	p->f->delete_match = p->status == 412;
+	if (ret == 0 && q.e.code == 0) {
+		free(p->etag);
+		p->etag = NULL;
+	}
 	return ret;
 }
 
 /* --- together ------------------------------------------------------------------------ */
 
+/* May we write at all? */
 static int
-steps(struct probe *p)
+try_new(struct probe *p)
 {
 	_cleanup_digest_ struct s3_digest d = { 0 };
 	int ret = step_put_absent(p);
 
 	if (ret == 1) {
-		p->f.readonly = true;
+		p->f->readonly = true;
 		return 0;
 	}
 	if (ret < 0)
@@ -348,18 +368,109 @@ steps(struct probe *p)
 	s3_digest_init(&d, p->s->crc, S3_WANT_MD5, S3_SUM_NONE);
 	s3_digest_add(&d, BODY, strlen(BODY));
 	s3_digest_final(&d);
-	p->f.etag_md5 = strcasecmp(d.md5_hex, p->etag) == 0;
+	p->f->etag_md5 = strcasecmp(d.md5_hex, p->etag) == 0;
+	return 0;
+}
+
+static int
+try_versions(struct probe *p)
+{
+	int ret = put(p, NULL, NULL);
+
+	if (ret < 0 || !p->etag)
+		return ret;
 	ret = step_put_match(p);
-	if (ret == 0)
-		ret = step_payload(p);
-	if (ret == 0)
-		ret = step_checksum(p);
-	if (ret == 0)
-		ret = step_copy(p);
-	if (ret == 0)
-		ret = step_complete(p);
-	if (ret == 0)
-		ret = step_delete(p);
+	return ret == 0 ? step_delete(p) : ret;
+}
+
+static int
+try_bodies(struct probe *p)
+{
+	int ret = step_payload(p);
+
+	return ret == 0 ? step_checksum(p) : ret;
+}
+
+/* One scratch object and what is tried on it. */
+struct trial {
+	int (*run)(struct probe *p);
+	struct probe p;
+	struct be_ctx ctx;
+	struct err err;
+	int ret;
+	pthread_t thread;
+	bool running;
+};
+
+static void *
+trial_thread(void *arg)
+{
+	struct trial *t = arg;
+
+	t->ret = t->run(&t->p);
+	if (t->p.etag) {
+		struct be_ctx rest = { .deadline_ns = t->ctx.deadline_ns };
+
+		s3_delete_key(t->p.s, &rest, t->p.key, NULL);
+	}
+	return NULL;
+}
+
+static void
+trial_begin(struct trial *t, struct s3 *s, const struct be_ctx *ctx,
+	    struct s3_facts *f)
+{
+	struct be_opid id;
+
+	be_opid_new(&id);
+	t->ctx = *ctx;
+	t->ctx.err = &t->err;
+	t->p = (struct probe){
+		.s = s,
+		.ctx = &t->ctx,
+		.key = xasprintf("%s%s%s", s->prefix, S3_PROBE_KEY, id.s),
+		.f = f,
+	};
+	t->running = thread_start(&t->thread, trial_thread, t) == 0;
+	if (!t->running)
+		trial_thread(t);
+}
+
+/* Its failure becomes ret, unless there is one. */
+static int
+trial_end(struct trial *t, struct be_ctx *ctx, int ret)
+{
+	if (t->running)
+		pthread_join(t->thread, NULL);
+	if (ret == 0 && t->ret < 0)
+		ret = be_fail(ctx, t->ret, t->ctx.transient, "%s",
+			      err_words(&t->err));
+	err_release(&t->err);
+	free(t->p.key);
+	free(t->p.etag);
+	return ret;
+}
+
+static int
+try_all(struct s3 *s, struct be_ctx *ctx, struct s3_facts *f)
+{
+	struct trial trials[] = {
+		{ .run = try_new },
+		{ .run = try_versions },
+		{ .run = try_bodies },
+		{ .run = step_copy },
+		{ .run = step_complete },
+	};
+	const size_t n = sizeof(trials) / sizeof(trials[0]);
+	struct probe list = { .s = s, .ctx = ctx };
+	int ret;
+
+	for (size_t i = 0; i < n; i++)
+		trial_begin(&trials[i], s, ctx, f);
+	/* Its words are the ones that help. */
+	ret = step_list(&list);
+	for (size_t i = 0; i < n; i++)
+		ret = trial_end(&trials[i], ctx, ret);
 	return ret;
 }
 
@@ -394,36 +505,22 @@ int
 s3_probe(struct backend *be, struct be_ctx *ctx)
 {
 	struct s3 *s = to_s3(be);
-	struct probe p = { .s = s, .ctx = ctx };
-	struct be_opid id;
-	int ret = step_list(&p);
+	struct s3_facts f = { .sum = S3_SUM_MD5 };
+	int ret = try_all(s, ctx, &f);
 
 	if (ret < 0)
 		return ret;
-	be_opid_new(&id);
-	p.key = xasprintf("%s%s%s", s->prefix, S3_PROBE_KEY, id.s);
-	p.f.sum = S3_SUM_MD5;
-	ret = steps(&p);
-	if (p.etag) {
-		struct be_ctx rest = { .deadline_ns = ctx->deadline_ns };
-
-		s3_delete_key(s, &rest, p.key, NULL);
-	}
-	free(p.key);
-	free(p.etag);
-	if (ret < 0)
-		return ret;
-	s->facts = p.f;
+	s->facts = f;
 	set_caps(s);
-	if (p.f.readonly)
+	if (f.readonly)
 		log_warn("s3", "these credentials may not write to %s:"
 			       " the share is read-only",
 			 s->bucket);
-	else if (!p.f.copy_absent && p.f.put_absent)
+	else if (!f.copy_absent && f.put_absent)
 		log_info("s3", "the store ignores If-None-Match on copies:"
 			       " RENAME_NOREPLACE has one winner on this node"
 			       " only");
-	if (!p.f.readonly && !p.f.put_absent)
+	if (!f.readonly && !f.put_absent)
 		log_warn("s3", "the store ignores If-None-Match: O_EXCL and"
 			       " mkdir have one winner on this node only");
 	log_debug("s3",
@@ -431,9 +528,9 @@ s3_probe(struct backend *be, struct be_ctx *ctx)
 		  " copy_absent=%d copy_source=%d copy_ceph=%d delete_match=%d"
 		  " etag_md5=%d"
 		  " payload=%d sum=%d",
-		  p.f.put_absent, p.f.put_match, p.f.match_bare, p.f.done_cond,
-		  p.f.copy_absent, p.f.copy_source, p.f.copy_ceph,
-		  p.f.delete_match,
-		  p.f.etag_md5, p.f.payload, p.f.sum);
+		  f.put_absent, f.put_match, f.match_bare, f.done_cond,
+		  f.copy_absent, f.copy_source, f.copy_ceph,
+		  f.delete_match,
+		  f.etag_md5, f.payload, f.sum);
 	return 0;
 }
