@@ -209,6 +209,27 @@ be_probe(struct backend *be, struct be_ctx *ctx)
 	return result(be, ctx, "probe", be->ops->probe(be, ctx), 0);
 }
 
+char *
+be_facts(struct backend *be)
+{
+	while (be->below)
+		be = be->below;
+	return be->ops->facts ? be->ops->facts(be) : NULL;
+}
+
+int
+be_trust(struct backend *be, const char *facts)
+{
+	int ret;
+
+	if (!be->below)
+		return be->ops->trust ? be->ops->trust(be, facts) : -EINVAL;
+	ret = be_trust(be->below, facts);
+	if (ret == 0)
+		be->caps = be->below->caps;
+	return ret;
+}
+
 int
 be_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	   enum be_hint hint, struct be_attr *out)

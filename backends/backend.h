@@ -271,6 +271,12 @@ struct backend_ops {
 	/* Reaches the store, fills be->caps.  Called once, before all others,
 	 * and again by wrap-retry as long as it fails transiently. */
 	int (*probe)(struct backend *be, struct be_ctx *ctx);
+	/* What probe() found out, a line of at most 128 bytes for a later
+	 * process of the same mount; the caller's to free.  Default: NULL. */
+	char *(*facts)(struct backend *be);
+	/* Instead of probe(), without asking the store: what facts() has told.
+	 * -EINVAL: it is of another version; probe() is needed.  The default. */
+	int (*trust)(struct backend *be, const char *facts);
 
 	int (*getattr)(struct backend *be, struct be_ctx *ctx, const char *path,
 		       enum be_hint hint, struct be_attr *out);
@@ -498,6 +504,8 @@ unsigned wrap_fault_calls(const struct backend *be);
 /* The checked calls: paths, out-parameters and results are held against the
  * contract; a breach aborts with --enable-dev, else logs BUG and is -EIO. */
 int be_probe(struct backend *be, struct be_ctx *ctx);
+char *be_facts(struct backend *be);
+int be_trust(struct backend *be, const char *facts);
 int be_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
 int be_list_part(struct backend *be, struct be_ctx *ctx, const char *path,

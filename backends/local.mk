@@ -38,6 +38,7 @@ libbackends_a_SOURCES += \
 	backends/s3-orphans.c \
 	backends/s3-part.c \
 	backends/s3-priv.h \
+	backends/s3-facts.c \
 	backends/s3-probe.c \
 	backends/s3-put.c \
 	backends/s3-read.c \

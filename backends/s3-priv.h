@@ -298,6 +298,10 @@ int s3_delete_key(struct s3 *s, struct be_ctx *ctx, const char *key,
 /* --- the operations ------------------------------------------------------------------------ */
 
 int s3_probe(struct backend *be, struct be_ctx *ctx);
+char *s3_facts(struct backend *be);
+int s3_trust(struct backend *be, const char *facts);
+/* From now on; before the first other call. */
+void s3_know(struct s3 *s, const struct s3_facts *f);
 int s3_getattr(struct backend *be, struct be_ctx *ctx, const char *path,
 	       enum be_hint hint, struct be_attr *out);
 int s3_give_up(struct backend *be, struct be_ctx *ctx, const char *key,

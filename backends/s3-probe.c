@@ -474,33 +474,6 @@ try_all(struct s3 *s, struct be_ctx *ctx, struct s3_facts *f)
 	return ret;
 }
 
-static void
-set_caps(struct s3 *s)
-{
-	struct be_caps *c = &s->be.caps;
-	const struct s3_facts *f = &s->facts;
-
-	memset(c, 0, sizeof(*c));
-	c->exclusive_create = f->put_absent;
-	c->conditional_put = f->put_absent && f->put_match;
-	c->conditional_copy = f->copy_absent && f->copy_source;
-	c->conditional_delete = f->delete_match;
-	/* Without copy_absent one winner on this node only (P3). */
-	c->rename_noreplace = true;
-	c->checksums = f->sum != S3_SUM_NONE || !s->https;
-	c->symlinks = true;
-	c->special = s->meta.posix != S3_POSIX_NONE;
-	c->owner = s->meta.posix != S3_POSIX_NONE;
-	c->xattrs = true;
-	c->server_copy = f->copy_source || f->copy_ceph;
-	c->stable_ino = true;
-	c->sound_reads = true;
-	c->part_size = s->part_size;
-	c->file_max = UINT64_C(5) << 40;
-	c->name_max = 255;
-	c->path_max = S3_KEY_MAX - strlen(s->prefix) - 1;
-}
-
 int
 s3_probe(struct backend *be, struct be_ctx *ctx)
 {
@@ -510,8 +483,7 @@ s3_probe(struct backend *be, struct be_ctx *ctx)
 
 	if (ret < 0)
 		return ret;
-	s->facts = f;
-	set_caps(s);
+	s3_know(s, &f);
 	if (f.readonly)
 		log_warn("s3", "these credentials may not write to %s:"
 			       " the share is read-only",

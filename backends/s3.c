@@ -379,6 +379,8 @@ s3_reload(struct backend *be, const struct be_config *cfg)
 static const struct backend_ops s3_ops = {
 	.name = "s3",
 	.probe = s3_probe,
+	.facts = s3_facts,
+	.trust = s3_trust,
 	.getattr = s3_getattr,
 	.list = s3_list,
 	.statfs = s3_statfs,

@@ -21,7 +21,7 @@
 #include "fs/table.h"
 
 #define TABLE_MAGIC "sharedfs table\n"
-#define TABLE_VERSION 6
+#define TABLE_VERSION 7
 #define TABLE_NODES (UINT32_C(1) << 24)
 #define TABLE_GRANULE 16u
 #define TABLE_GRANULES (UINT32_C(1) << 27) /* 2 GiB of names */
@@ -31,6 +31,7 @@
 #define TABLE_REQ_KEEP 4096u /* of each place stay in memory */
 #define TABLE_REQ_READY 16u  /* places that stay there as a whole */
 #define TABLE_INIT_MAX 1024u
+#define TABLE_FACTS_MAX 128u
 #define TABLE_DEPTH 4096u /* no path has more segments */
 
 struct move {
@@ -68,6 +69,11 @@ struct header {
 	uint32_t pad3;
 	uint64_t init_sum;
 	unsigned char init[TABLE_INIT_MAX];
+	/* A line of text; facts_len is stored last. */
+	_Atomic uint32_t facts_len;
+	uint32_t pad4;
+	uint64_t facts_sum;
+	char facts[TABLE_FACTS_MAX];
 	struct reqrec reqs[TABLE_REQS]; /* [0] is not used */
 };
 

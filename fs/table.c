@@ -105,10 +105,13 @@ header_check(const struct header *h, off_t size, struct err *err)
 	if (h->nodes_top <= TABLE_ROOT || h->nodes_top > TABLE_NODES ||
 	    h->handles_top < 1 || h->handles_top > TABLE_HANDLES ||
 	    h->ops_top < 1 || h->ops_top > TABLE_OPS ||
-	    h->moves_op >= TABLE_OPS || h->init_len > TABLE_INIT_MAX)
+	    h->moves_op >= TABLE_OPS || h->init_len > TABLE_INIT_MAX ||
+	    h->facts_len > TABLE_FACTS_MAX)
 		return err_set(err, -EINVAL, "the table's sizes are damaged");
 	if (h->init_len && h->init_sum != XXH3_64bits(h->init, h->init_len))
 		return err_set(err, -EINVAL, "the table's INIT is damaged");
+	if (h->facts_len && h->facts_sum != XXH3_64bits(h->facts, h->facts_len))
+		return err_set(err, -EINVAL, "the table's facts are damaged");
 	return 0;
 }
 
@@ -250,6 +253,29 @@ table_init_get(struct table *t, void *p, size_t cap)
 		return 0;
 	memcpy(p, t->h->init, n);
 	return n;
+}
+
+int
+table_facts_set(struct table *t, const char *facts)
+{
+	size_t n = strlen(facts);
+
+	if (n == 0 || n > TABLE_FACTS_MAX)
+		return -EINVAL;
+	/* A worker that is killed here leaves none. */
+	atomic_store(&t->h->facts_len, 0);
+	memcpy(t->h->facts, facts, n);
+	t->h->facts_sum = XXH3_64bits(facts, n);
+	atomic_store(&t->h->facts_len, n);
+	return 0;
+}
+
+char *
+table_facts(const struct table *t)
+{
+	size_t n = atomic_load(&t->h->facts_len);
+
+	return n ? xstrndup(t->h->facts, n) : NULL;
 }
 
 /* --- handles -------------------------------------------------------------- */

@@ -151,4 +151,10 @@ void table_set_taken_over(struct table *t);
 int table_init_set(struct table *t, const void *p, size_t n); /* once */
 size_t table_init_get(struct table *t, void *p, size_t cap);  /* 0: none */
 
+/* --- what a worker found out about the store ------------------------------ */
+
+/* facts: be_facts().  -EINVAL: too long; then there are those of before. */
+int table_facts_set(struct table *t, const char *facts);
+char *table_facts(const struct table *t); /* the caller's to free; NULL: none */
+
 #endif

@@ -55,7 +55,7 @@ struct worker {
 	struct control *control;
 	struct err err;
 	bool foreground;
-	bool up; /* the store has answered, the chain is built */
+	bool up; /* the store is known, the chain is built */
 	/* Asking a store that is down at the start. */
 	pthread_t prober;
 	bool probing;
@@ -396,12 +396,15 @@ build_held(struct worker *w)
 	return 0;
 }
 
-/* The store has answered: everything above it. */
+/* The store is known: everything above it. */
 static int
 build(struct worker *w)
 {
+	_cleanup_free_ char *facts = be_facts(w->be);
 	int r;
 
+	if (facts)
+		table_facts_set(w->fs.table, facts);
 	reload_hold(w->fs.reload);
 	r = build_held(w);
 	reload_go(w->fs.reload);
@@ -707,6 +710,18 @@ process_set_up(void)
 	confine_worker();
 }
 
+/* What an earlier worker of this mount knew holds, so that a takeover need not
+ * wait for the store.  0, 1 or < 0 as probe_at_start(). */
+static int
+know_store(struct worker *w)
+{
+	_cleanup_free_ char *facts = table_facts(w->fs.table);
+
+	if (facts && be_trust(w->be, facts) == 0)
+		return 0;
+	return probe_at_start(w);
+}
+
 static int
 run(struct worker *w)
 {
@@ -715,7 +730,7 @@ run(struct worker *w)
 	r = table_attach(WORKER_TABLE_FD, &w->fs.table, &w->err);
 	if (r < 0 || (r = open_backend(w)) < 0)
 		return refuse(w);
-	down = probe_at_start(w);
+	down = know_store(w);
 	if (down < 0)
 		return refuse(w);
 	if (down) {

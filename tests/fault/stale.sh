@@ -3,7 +3,7 @@
 # The store is down: with stale_if_error what is cached is read, listed and
 # stat'ed at once, what is not waits; one look at a time reaches the store,
 # signals end the waiting, and every waiting close() succeeds when it is back
-# [P7.1] [P7.4] [P7.8].
+# [P6.1] [P7.1] [P7.4] [P7.8].
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
@@ -80,6 +80,23 @@ more_looks()
 before=$(looks)
 wait_until 30 "looks" more_looks
 same "closed before the store is back" "$(cat "$work"/w[0-8])" ""
+echo "== a worker that takes over while it is down [P6.1]"
+asked()
+{
+	grep -c 'request.*sharedfs-probe' "$work/p.requests" || :
+}
+probes=$(asked)
+[ "$probes" -gt 0 ] || fail "the first worker did not ask what the store can"
+was=$(status_field "$D" worker_pid)
+kill_worker "$was"
+replaced()
+{
+	[ "$(status_field "$D" worker_pid 2>/dev/null)" != "$was" ]
+}
+wait_until 10 "the next worker" replaced
+same "closed while the store is down" "$(cat "$work"/w[0-8])" ""
+
+# Its call is the second worker's now.
 kill -KILL $lost
 gone()
 {
@@ -98,5 +115,6 @@ done
 sharedfs status --check "$D" >/dev/null || fail "not ok: $(sharedfs status "$D")"
 rgw req "$RGW_DIR" GET "/$bucket/dir/small" | grep -q '^changed' ||
 	fail "what was written meanwhile is not in the store"
+same "questions of the second worker" "$(asked)" "$probes"
 umount_all
 wait_gone

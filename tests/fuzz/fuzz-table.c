@@ -71,6 +71,7 @@ look(const struct script *s)
 	}
 	table_handles(s->t, handle_seen, &nhandles);
 	table_init_get(s->t, init, sizeof(init));
+	free(table_facts(s->t));
 	FUZZ_CHECK(s->damaged || table_nodes(s->t) >= 1);
 }
 

@@ -382,6 +382,31 @@ init_is_kept(void **state)
 }
 
 static void
+facts_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	char many[200];
+	char *got;
+
+	assert_null(table_facts(f->t));
+	assert_int_equal(table_facts_set(f->t, "s3 1 first and longer"), 0);
+	assert_int_equal(table_facts_set(f->t, "s3 1 second"), 0);
+	memset(many, 'x', sizeof(many) - 1);
+	many[sizeof(many) - 1] = '\0';
+	assert_int_equal(table_facts_set(f->t, many), -EINVAL);
+	again(f);
+	got = table_facts(f->t);
+	assert_string_equal(got, "s3 1 second");
+	free(got);
+	f->t->h->facts[1] ^= 1;
+	table_detach(f->t);
+	f->t = NULL;
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
+	assert_int_equal(table_create(&f->fd, NULL), 0);
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+}
+
+static void
 other_files_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -654,6 +679,7 @@ main(void)
 		T(mutations_under_way),
 		T(requests_are_kept),
 		T(init_is_kept),
+		T(facts_are_kept),
 		T(other_files_are_refused),
 		T(a_worker_killed_anywhere_leaves_a_good_table),
 		T(damage_is_refused_or_harmless),
