@@ -111,8 +111,10 @@ mig_leftover(struct mig_worker *w, const char *path, char kind)
 		if (r == 0)
 			mig_count(w->m, MIG_REMOVED, 1);
 	}
-	/* Not ours, or others have files in it: then it is theirs. */
-	if (r == 0 || r == -ENOENT || r == -EEXIST || r == -ENOTEMPTY ||
-	    r == -ESTALE)
+	if (r == 0 || r == -ENOENT)
 		mig_journal_del(w->m->journal, path);
+	/* It did not come to that: what is there is ours of before, if the
+	 * journal knows one, or theirs. */
+	else if (r == -EEXIST || r == -ENOTEMPTY || r == -ESTALE)
+		mig_journal_unpend(w->m->journal, path);
 }

@@ -529,6 +529,7 @@ put_by_rename(struct put *p, const struct be_ver *was, struct be_attr *out)
 		copy_xattrs(p->m, p->path, temp, p->fd, false, p->rec, out);
 		pend.ino = out->ino;
 		mig_journal_pend(p->m->journal, p->path, &pend);
+		FAULT_STOP("migrate.pended");
 		r = was ? publish_over(p, temp, was, out)
 			: publish_new(p, temp, out);
 	}
@@ -600,6 +601,7 @@ put_direct(struct put *p, const struct be_ver *was, struct be_attr *out)
 	if (p->m->be->caps.random_write)
 		pend.ino = p->rec->store_ino;
 	mig_journal_pend(p->m->journal, p->path, &pend);
+	FAULT_STOP("migrate.pended");
 	r = commit(p, p->path, &cond, &pend.opid, attempt, out);
 	FAULT_STOP("migrate.sent");
 	if (r == -ESTALE || r == -EEXIST)

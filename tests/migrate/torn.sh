@@ -4,6 +4,7 @@
 # each part of a large one.  One that is cut in between, or is other bytes then and
 # the old ones again, is in the share as it is in the end [MIG.6], and a reader of a
 # share that is a directory never sees zeros in the place of what was cut [MIG.2].
+# Where the program is killed then, the next run goes on from there [MIG.4].
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 . "$srcdir/tests/migrate/tree.sh"
 need_mount
@@ -144,6 +145,24 @@ body()
 	stop_at migrate.sent
 	holes a
 	end_move "back again"
+	for at in pended sent; do
+		echo "-- killed when it was $at, and removed then"
+		holes b
+		begin_move "migrate.$at"
+		kill -KILL $mover
+		wait $mover || :
+		rm "$src/holes"
+		migrate "$src"
+		ended "$at, after a kill" 0
+		migrate "$src" --verify
+		ended "$at, compared" 0
+		mount_node A "$SOURCE" "$work/A"
+		same_tree "$src" "$work/A"
+		umount_node "$work/A"
+		holes a
+		migrate "$src"
+		ended "once more" 0
+	done
 	[ "$store" = file ] || parts
 }
 each_store body
