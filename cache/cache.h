@@ -244,7 +244,8 @@ int cache_read(struct cfile *cf, struct cache_ctx *ctx, uint64_t off, void *p,
 /* Only moves bytes to the local disk.  append: off is ignored.  -ENOSPC. */
 int cache_write(struct cfile *cf, struct cache_ctx *ctx, uint64_t off,
 		const void *p, size_t len, bool append);
-/* close() and fsync(): 0 only when the store has the bytes (C2, P1). */
+/* close(): 0 only when the store has the bytes (C2, P1).  Nothing is sent for a
+ * handle that changes nothing. */
 int cache_flush(struct cfile *cf, struct cache_ctx *ctx);
 int cache_fallocate(struct cfile *cf, struct cache_ctx *ctx, int mode,
 		    uint64_t off, uint64_t len);
@@ -272,7 +273,7 @@ int cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd);
 bool cache_is_small_clean(struct cfile *cf, struct be_ver *ver);
 /* Is it long (64 MiB), and not all of it here? */
 bool cache_is_long_partial(struct cfile *cf);
-/* fsync(): also what else of the file has not been sent. */
+/* fsync(): all of the file that has not been sent, whoever has written it. */
 int cache_fsync(struct cfile *cf, struct cache_ctx *ctx);
 /* The same of a name, for directories. */
 int cache_sync_name(struct cache *c, struct cache_ctx *ctx, const char *path);

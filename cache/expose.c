@@ -351,9 +351,8 @@ cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd)
 	pthread_mutex_unlock(&k->lock);
 	if (again && !exposed)
 		return -ESTALE;
-	if ((cf->flags & O_ACCMODE) == O_RDONLY)
-		return expose_read(k, ctx, fd);
-	return expose_write(k, ctx, fd);
+	return cfile_changes(cf) ? expose_write(k, ctx, fd) :
+				   expose_read(k, ctx, fd);
 }
 
 bool

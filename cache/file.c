@@ -135,9 +135,7 @@ cache_read(struct cfile *cf, struct cache_ctx *ctx, uint64_t off, void *p,
 int
 cache_flush(struct cfile *cf, struct cache_ctx *ctx)
 {
-	if ((cf->flags & O_ACCMODE) == O_RDONLY)
-		return 0;
-	return content_commit(cf->k, ctx);
+	return cfile_changes(cf) ? content_commit(cf->k, ctx) : 0;
 }
 
 int
@@ -151,7 +149,7 @@ cache_fsync(struct cfile *cf, struct cache_ctx *ctx)
 {
 	struct content *k = cf->k;
 	_cleanup_free_ char *path = NULL;
-	int ret = cache_flush(cf, ctx);
+	int ret = content_commit(k, ctx);
 
 	pthread_mutex_lock(&k->lock);
 	if (ret == 0 && !k->unlinked)

@@ -19,12 +19,6 @@
 #include "common/path.h"
 #include "common/xalloc.h"
 
-static bool
-for_writing(int flags)
-{
-	return (flags & O_ACCMODE) != O_RDONLY;
-}
-
 void
 content_opener_set_locked(struct content *k, const struct cache_ctx *ctx)
 {
@@ -51,7 +45,7 @@ cfile_new(struct content *k, struct cache_ctx *ctx, int flags)
 	k->handles++;
 	content_unlist_locked(k);
 	cache_unlock(c);
-	if (for_writing(flags)) {
+	if (cfile_changes(cf)) {
 		pthread_mutex_lock(&k->lock);
 		if (!content_unsent_locked(k))
 			content_opener_set_locked(k, ctx);
@@ -574,7 +568,7 @@ cache_release_is_quick(struct cfile *cf)
 	struct content *k = cf->k;
 	bool quick;
 
-	if (for_writing(cf->flags))
+	if (cfile_changes(cf))
 		return false;
 	pthread_mutex_lock(&k->lock);
 	quick = k->fd < 0 && !k->private_name;
@@ -605,7 +599,7 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 
 	/* Normally nothing: FLUSH came before.  Each round sends all there is
 	 * when it begins; only another writer can make a second one needed. */
-	if (for_writing(cf->flags) || is_last(k)) {
+	if (cfile_changes(cf) || is_last(k)) {
 		while (ret == 0 && content_unsent(k))
 			ret = content_commit(k, ctx);
 	}

@@ -93,8 +93,7 @@ changes_by_path(struct request *r)
 	case REQUEST_create:
 		return true;
 	case REQUEST_open:
-		return (r->fi.flags & O_ACCMODE) != O_RDONLY ||
-		       (r->fi.flags & O_TRUNC);
+		return !open_only_reads(r->fi.flags);
 	case REQUEST_setattr:
 		return !r->has_fi;
 	case REQUEST_setxattr:

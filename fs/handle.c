@@ -292,7 +292,8 @@ file_again(struct request *r, const struct table_handle *rec, struct cfile **cf)
 		return err_set(&r->err, -ESTALE, "removed while no worker ran");
 	if (rc < 0)
 		return rc;
-	rc = cache_open(fs->cache, &ctx, at.path, rec->flags, cf, NULL);
+	rc = cache_open(fs->cache, &ctx, at.path, rec->flags & ~O_TRUNC, cf,
+			NULL);
 	if (rc < 0)
 		return rc == -ENOENT ? -ESTALE : rc;
 	go_on_with(fs, rec, &ctx, cf);
@@ -322,7 +323,7 @@ handle_again(struct request *r, uint64_t fh)
 	rc = table_handle_get(fs->table, fh, &rec);
 	if (rc < 0)
 		return err_set(&r->err, -EBADF, "no such handle");
-	rec.flags &= ~(O_TRUNC | O_CREAT | O_EXCL);
+	rec.flags &= ~(O_CREAT | O_EXCL);
 	if (rec.kind == TABLE_FILE) {
 		rc = file_again(r, &rec, &cf);
 		if (rc < 0)

@@ -20,12 +20,6 @@
 
 /* --- open and close ------------------------------------------------------- */
 
-static bool
-read_only(int flags)
-{
-	return (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC);
-}
-
 /* The kernel's part of the handle. */
 static void
 open_flags(struct fuse_file_info *fi, bool keep_pages)
@@ -39,7 +33,7 @@ open_flags(struct fuse_file_info *fi, bool keep_pages)
 	 */
 	if ((fi->flags & O_APPEND) && !keep_pages)
 		fi->direct_io = 1;
-	fi->noflush = read_only(fi->flags);
+	fi->noflush = open_only_reads(fi->flags);
 }
 
 /*
@@ -86,7 +80,7 @@ op_open(struct request *r)
 	if (!r->cf) {
 		/* Readers of a worker ago: what is written is their file, and
 		 * stays it when the writer is the first to close. */
-		rc = (fi.flags & O_ACCMODE) == O_RDONLY ?
+		rc = open_only_reads(fi.flags) ?
 			     0 :
 			     handles_restore_node(r, r->node);
 		if (rc == 0)

@@ -218,6 +218,33 @@ appends(bool in_place)
 	pair_stop(&p);
 }
 
+/* P1.1 for descriptors that can't write: close() of one that was opened with
+ * O_TRUNC beside a reader, and fsync() by another program. */
+static void
+sent_by_readers(bool in_place)
+{
+	struct cfile *reader, *cut, *writer;
+	struct pair p;
+
+	pair_start(&p, in_place, NULL);
+	node_put(&p.a, "f", "0123456789");
+	reader = node_open(&p.a, "f", O_RDONLY);
+	cut = node_open(&p.a, "f", O_RDONLY | O_TRUNC);
+	assert_int_equal(cache_flush(cut, &p.a.ctx), 0);
+	node_is(&p.b, "f", "");
+	cache_release(cut, &p.a.ctx);
+
+	writer = node_open(&p.a, "f", O_WRONLY);
+	node_write(&p.a, writer, 0, "new");
+	assert_int_equal(cache_flush(reader, &p.a.ctx), 0);
+	node_is(&p.b, "f", "");
+	assert_int_equal(cache_fsync(reader, &p.a.ctx), 0);
+	node_is(&p.b, "f", "new");
+	assert_int_equal(node_close(&p.a, writer), 0);
+	assert_int_equal(node_close(&p.a, reader), 0);
+	pair_stop(&p);
+}
+
 /* P9: last close wins, or ESTALE; what was not sent stays listed. */
 static void
 conflicts(bool in_place)
@@ -598,6 +625,7 @@ BOTH(close_to_open)
 BOTH(handles_keep_version)
 BOTH(believed_absence)
 BOTH(appends)
+BOTH(sent_by_readers)
 BOTH(conflicts)
 BOTH(base_gone)
 BOTH(removed)
@@ -619,6 +647,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(close_to_open), TEST(handles_keep_version),
 		TEST(believed_absence), TEST(appends), TEST(conflicts),
+		TEST(sent_by_readers),
 		TEST(base_gone), TEST(removed), TEST(exclusive), TEST(joining_cut_short),
 		TEST(listings), TEST(lookup_asks_for_open),
 		TEST(killed_twice), TEST(appended_behind_killed),

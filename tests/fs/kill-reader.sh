@@ -43,23 +43,26 @@ changes = {
     'replaced': (lambda p: by_open(p, os.O_WRONLY | os.O_TRUNC, b'new', 0),
                  lambda w: b'new'),
 }
+pairs = [(a, b) for a in changes for b in changes]
+changes['emptied'] = (lambda p: os.close(os.open(p, os.O_RDONLY | os.O_TRUNC)),
+                      lambda w: b'')
+pairs += [('emptied', 'written'), ('written', 'emptied')]
 
-for first in changes:
-    for second in changes:
-        path = '%s/%s-%s' % (d, first, second)
-        want = os.urandom(1000) * (SIZE // 1000)
-        with open(path, 'wb') as f:
-            f.write(want)
-        reader = os.open(path, os.O_RDONLY)
-        assert os.pread(reader, 10, 0) == want[:10]
-        for how in first, second:
-            kill_worker()
-            changes[how][0](path)
-            want = changes[how][1](want)
-            got = os.pread(reader, SIZE * 2, 0)
-            assert got == want, (path, how, len(got), len(want))
-            assert os.fstat(reader).st_size == len(want), path
-        os.close(reader)
+for first, second in pairs:
+    path = '%s/%s-%s' % (d, first, second)
+    want = os.urandom(1000) * (SIZE // 1000)
+    with open(path, 'wb') as f:
+        f.write(want)
+    reader = os.open(path, os.O_RDONLY)
+    assert os.pread(reader, 10, 0) == want[:10]
+    for how in first, second:
+        kill_worker()
+        changes[how][0](path)
+        want = changes[how][1](want)
+        got = os.pread(reader, SIZE * 2, 0)
+        assert got == want, (path, how, len(got), len(want))
+        assert os.fstat(reader).st_size == len(want), path
+    os.close(reader)
 
 def wait_for(what, fn):
     end = time.monotonic() + 60
