@@ -80,15 +80,14 @@ same pending_files "$(status_field "$D" pending_files)" 0
 echo "== daemon and supervisor killed while files are written"
 python3 - "$D" "$(status_field "$D" supervisor_pid)" \
 	"$(status_field "$D" worker_pid)" <<'END'
-import os, sys
+import os, sys, killer
 d = sys.argv[1]
 fds = []
 for name, flags in (("new", os.O_CREAT), ("file", 0), ("gone", os.O_CREAT)):
     fd = os.open(d + "/" + name, os.O_RDWR | flags, 0o640)
     os.write(fd, b"12345")
     fds.append(fd)
-for pid in sys.argv[2:]:
-    os.kill(int(pid), 9)
+killer.kill_node(int(sys.argv[2]), int(sys.argv[3]))
 for fd in fds:
     try:
         os.close(fd)
@@ -158,11 +157,10 @@ for how in auto off; do
 	mount_node b "$SOURCE" "$D" "$OPTS,passthrough=$how"
 	python3 - "$D/new" "$(status_field "$D" supervisor_pid)" \
 		"$(status_field "$D" worker_pid)" <<-'END'
-	import os, sys
+	import os, sys, killer
 	fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o640)
 	os.write(fd, b"12345")
-	for pid in sys.argv[2:]:
-	    os.kill(int(pid), 9)
+	killer.kill_node(int(sys.argv[2]), int(sys.argv[3]))
 	END
 	wait_gone
 	umount "$D"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""kill(pid): SIGKILL to a worker; see tests/lib/kill-still.c."""
+"""kill(pid): SIGKILL to a worker; see tests/lib/kill-still.c.
+kill_node(supervisor, worker): to both; neither starts the other again."""
 import os
 import signal
 import time
@@ -20,3 +21,9 @@ def kill(pid):
         while not stopped(pid):
             time.sleep(0.001)
     os.kill(pid, signal.SIGKILL)
+
+
+def kill_node(supervisor, worker):
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(supervisor, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
