@@ -5,8 +5,8 @@
  *   random-io A B THREADS CALLS [SEED]
  *
  * Each thread has one file, up to four descriptors of it on node A, and knows
- * what every read must show.  From time to time all are closed, and node B
- * must see the same bytes; sometimes B changes them then.  The first call that
+ * what every read must show.  From time to time all are closed, or one is
+ * synced, and node B must see the same bytes; sometimes B changes them then.  The first call that
  * is wrong is printed with those before it; exit status 1.
  */
 #include <config.h>
@@ -175,6 +175,7 @@ do_open(struct file *f, int i)
 		O_RDONLY,	   O_WRONLY,	     O_RDWR | O_APPEND,
 		O_RDWR | O_TRUNC,  O_RDWR | O_SYNC,  O_WRONLY | O_APPEND,
 		O_WRONLY | O_CREAT | O_TRUNC,
+		O_RDONLY | O_TRUNC, O_RDWR | O_DIRECT, O_RDONLY | O_DIRECT,
 	};
 
 	f->flags[i] = kinds[pick(f, sizeof(kinds) / sizeof(kinds[0]))];
@@ -257,7 +258,7 @@ do_map(struct file *f, int i, bool for_write)
 	char *p;
 	bool ok;
 
-	/* As programs do; it also tells the kernel of a foreign size. */
+	/* As programs do; P2.10. */
 	if (size == 0 || fstat(f->fd[i], &st) < 0)
 		return true;
 	note(f, "map %d%s", i, for_write ? " for writing" : "");
@@ -295,6 +296,47 @@ do_punch(struct file *f, int i)
 	return true;
 }
 
+/* Room, or zeros. */
+static bool
+do_allocate(struct file *f, int i)
+{
+	int mode = pick(f, 2) ? FALLOC_FL_ZERO_RANGE : 0;
+	size_t off = pick(f, f->size + 3000), len = 1 + pick(f, 9000);
+
+	if (off + len > FILE_MAX)
+		return true;
+	note(f, "fallocate %d mode %d [%zu, +%zu)", i, mode, off, len);
+	if (fallocate(f->fd[i], mode, off, len) < 0)
+		return errno == EOPNOTSUPP || bad(f, "fallocate", -1, 0);
+	if (off + len > f->size)
+		expect_size(f, off + len);
+	if (mode)
+		memset(f->bytes + off, 0, len);
+	return true;
+}
+
+static bool
+do_copy(struct file *f, int from, int to)
+{
+	size_t half = f->size / 2, len = half ? 1 + pick(f, half) : 0;
+	off_t in = pick(f, half - len + 1), out = half + pick(f, 1000);
+	struct stat st;
+	ssize_t n;
+
+	/* P2.10 */
+	if (len == 0 || fstat(f->fd[from], &st) < 0 || out + len > FILE_MAX || f->fd[to] < 0 ||
+	    !writes(f, to) || (f->flags[to] & O_APPEND))
+		return true;
+	note(f, "copy %d to %d [%zu, +%zu) to %zu", from, to, (size_t)in, len,
+	     (size_t)out);
+	memcpy(f->buf, f->bytes + in, len);
+	n = copy_file_range(f->fd[from], &in, f->fd[to], &out, len, 0);
+	if (n <= 0)
+		return bad(f, "copy_file_range", n, len);
+	expect(f, out - n, f->buf, n);
+	return true;
+}
+
 static bool
 do_rename(struct file *f)
 {
@@ -329,16 +371,13 @@ do_replace(struct file *f)
 	return f->fd[0] >= 0 || bad(f, "create", -1, 0);
 }
 
-/* P2.1: all is closed here, so the other node sees it. */
 static bool
-look_on_b(struct file *f)
+same_on_b(struct file *f)
 {
 	_cleanup_close_ int fd = -1;
 	size_t got = 0;
 	ssize_t n;
 
-	if (!close_all(f))
-		return false;
 	note(f, "look on B");
 	fd = open(f->b, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -350,6 +389,23 @@ look_on_b(struct file *f)
 	if (got != f->size)
 		return bad(f, "size on B", got, f->size);
 	return same(f, "bytes on B", f->buf, 0, got);
+}
+
+/* P2.1: all is closed here, so the other node sees it. */
+static bool
+look_on_b(struct file *f)
+{
+	return close_all(f) && same_on_b(f);
+}
+
+/* So it does what was synced. */
+static bool
+do_sync(struct file *f, int i)
+{
+	note(f, "fsync %d", i);
+	if (fsync(f->fd[i]) < 0)
+		return bad(f, "fsync", -1, 0);
+	return pick(f, 3) || same_on_b(f);
 }
 
 static bool
@@ -393,10 +449,12 @@ one_call(struct file *f)
 	if (what < 69)
 		return what >= 66 ? do_truncate(f, i, true) :
 				    !writes(f, i) || do_truncate(f, i, false);
-	if (what < 74) {
-		note(f, "fsync %d", i);
-		return fsync(f->fd[i]) == 0 || bad(f, "fsync", -1, 0);
-	}
+	if (what < 73)
+		return do_sync(f, i);
+	if (what < 75)
+		return !writes(f, i) || do_allocate(f, i);
+	if (what < 77)
+		return !reads(f, i) || do_copy(f, i, pick(f, FDS));
 	if (what < 79)
 		return do_stat(f, i);
 	if (what < 83)
