@@ -8,16 +8,9 @@ new_store file
 D=$work/mnt
 echo hello >"$store_dir/hello"
 
-kill_both()
-{
-	sup=$(status_field "$D" supervisor_pid)
-	wrk=$(status_field "$D" worker_pid)
-	kill -KILL "$sup" "$wrk"
-	wait_gone
-}
-
 mount_node a "$SOURCE" "$D"
-kill_both
+kill_node "$D"
+wait_gone
 code=0
 sharedfs status --check "$D" >"$work/out" || code=$?
 same "exit of status on a dead mount" "$code" 2
@@ -38,6 +31,7 @@ same "in the store" "$(cat "$store_dir/more")" more
 
 # umount of a dead one.
 mount_node a "$SOURCE" "$D"
-kill_both
+kill_node "$D"
+wait_gone
 sharedfs umount "$D" || fail "a dead mount can't be unmounted"
 [ -z "$(our_mounts)" ] || fail "still mounted"

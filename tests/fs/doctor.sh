@@ -27,7 +27,7 @@ mount_node a "$SOURCE" "$D"
 says GOOD 'ok .*worker [0-9]* answers' "$D"
 mkdir "$D/sub"
 says GOOD 'ok .*supervisor' "$D/sub"
-kill -KILL "$(status_field "$D" supervisor_pid)" "$(status_field "$D" worker_pid)"
+kill_node "$D"
 wait_gone
 says BAD 'the daemon is gone' "$D"
 sharedfs umount "$D"

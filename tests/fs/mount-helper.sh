@@ -158,17 +158,13 @@ umount "$small"
 
 echo "== a dead mount"
 mount -T "$fstab" "$dir"
-for p in $(pids); do
-	kill -KILL "$p"
-done
+kill_node "$dir"
 wait_until 10 "ENOTCONN" sh -c "! stat -f '$dir' >/dev/null 2>&1"
 expect 0 "unmounting the dead mount" mount -T "$fstab" "$dir"
 nodes_pids=$(pids)
 same "mounts after a dead one" "$(count "$dir")" 1
 same "content after a dead one" "$(cat "$dir/f")" hello
-for p in $nodes_pids; do
-	kill -KILL "$p"
-done
+kill_node "$dir"
 wait_until 10 "ENOTCONN" sh -c "! stat -f '$dir' >/dev/null 2>&1"
 umount "$dir"
 same "mounts at the end" "$(count "$dir")" 0

@@ -83,6 +83,15 @@ kill_worker()
 	${SHAREDFS_FAULTS_KILLER:-kill -KILL} "$1"
 }
 
+# kill_node DIR: supervisor and worker as one; each would start the other again.
+kill_node()
+{
+	set -- "$(status_field "$1" supervisor_pid)" \
+		"$(status_field "$1" worker_pid)"
+	kill -STOP "$2"
+	kill -KILL "$1" "$2"
+}
+
 # /dev/fuse and a private mount namespace, in which nothing that a test
 # mounts can be seen or left behind.
 need_mount()
