@@ -78,20 +78,41 @@ import killer
 prog, d = sys.argv[1:]
 out = subprocess.check_output([prog, 'status', '--json', d])
 supervisor = json.loads(out)['supervisor_pid']
+def kill_worker():
+    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
+        for pid in f.read().split():
+            killer.kill(int(pid))
+
 for old in b'', b'old':
     path = d + '/again%d' % len(old)
     with open(path, 'wb') as f:
         f.write(old)
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
     os.write(fd, b'before ')
-    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
-        for pid in f.read().split():
-            killer.kill(int(pid))
+    kill_worker()
     os.write(fd, b'after')
     os.close(fd)
     with open(path, 'rb') as f:
         got = f.read()
     assert got == b'before after', (path, got)
+
+# Emptied through a descriptor that can't write.
+for new in b'', b'new':
+    path = d + '/emptied%d' % len(new)
+    with open(path, 'wb') as f:
+        f.write(b'old')
+    fd = os.open(path, os.O_RDONLY | os.O_TRUNC)
+    kill_worker()
+    assert os.fstat(fd).st_size == 0, path
+    if new:
+        w = os.open(path, os.O_WRONLY)
+        os.write(w, new)
+        os.close(w)
+        assert os.pread(fd, 100, 0) == new, path
+    os.close(fd)
+    with open(path, 'rb') as f:
+        got = f.read()
+    assert got == new, (path, got)
 EOF
 	# What the store has, through a second node that has nothing cached.
 	mount_node "$store-2" "$SOURCE" "$E"
