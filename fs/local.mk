@@ -53,6 +53,7 @@ libfs_a_SOURCES = \
 	fs/table-op.c \
 	fs/table-req.c \
 	fs/table-node.c \
+	fs/takeover.c fs/takeover.h \
 	fs/utab.c fs/utab.h \
 	fs/worker.c fs/worker.h \
 	$(NULL)

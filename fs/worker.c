@@ -5,7 +5,6 @@
 #include "fs/worker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -35,6 +34,7 @@
 #include "fs/reload.h"
 #include "fs/request.h"
 #include "fs/session.h"
+#include "fs/takeover.h"
 
 #define START_WAIT (5 * NSEC_PER_SEC)	/* for the store, at the first start */
 #define PROBE_LIMIT (10 * NSEC_PER_SEC) /* for one try */
@@ -199,78 +199,6 @@ run_soon(void *arg, void (*fn)(void *job), void *job)
 	pool_add(fs->io, &s->job);
 }
 
-/* Files that the kernel still holds open: a worker ago they may have had bytes
- * that no close() has sent yet, or lost their names. */
-struct opens {
-	struct table *table;
-	struct {
-		uint64_t node;
-		char *path; /* NULL: none any more */
-		bool writes;
-	} *v;
-	size_t n;
-	bool moving; /* a rename was under way: any path may be the new one of
-		      * such a file */
-	bool live;   /* what is there a worker of this mount has left */
-};
-
-static void
-add_move(void *arg, uint32_t slot, const struct table_op *op)
-{
-	struct opens *o = arg;
-
-	if (op->type == REQUEST_rename &&
-	    !(*table_op_did(o->table, slot) & TABLE_OP_NAMED))
-		o->moving = true;
-}
-
-static void
-add_open(void *arg, uint64_t fh, const struct table_handle *h)
-{
-	struct opens *o = arg;
-
-	if (h->kind != TABLE_FILE)
-		return;
-	o->v = xrealloc(o->v, o->n + 1, sizeof(*o->v));
-	o->v[o->n].node = h->node;
-	o->v[o->n].path = table_path(o->table, h->node);
-	o->v[o->n++].writes = !open_only_reads(h->flags);
-}
-
-/* A file without a node was made by a request that was not answered, or is of
- * an older program: then its name tells. */
-static enum cache_wanted
-is_open(void *arg, const char *path, uint64_t node)
-{
-	const struct opens *o = arg;
-
-	for (size_t i = 0; i < o->n; i++) {
-		if (node && o->v[i].node == node)
-			return o->v[i].path ? CACHE_WANTED : CACHE_NAMELESS;
-		if (!node && o->v[i].writes && o->v[i].path &&
-		    strcmp(o->v[i].path, path) == 0)
-			return CACHE_WANTED;
-	}
-	if (!node && o->moving)
-		return CACHE_WANTED;
-	return o->live ? CACHE_CLOSED : CACHE_UNWANTED;
-}
-
-static void
-take_over(struct worker *w)
-{
-	struct opens opens = { .table = w->fs.table };
-
-	opens.live = table_taken_over(w->fs.table);
-	table_handles(w->fs.table, add_open, &opens);
-	table_ops(w->fs.table, add_move, &opens);
-	cache_takeover(w->fs.cache, is_open, &opens);
-	table_set_taken_over(w->fs.table);
-	for (size_t i = 0; i < opens.n; i++)
-		free(opens.v[i].path);
-	free(opens.v);
-}
-
 /* Those of nodes that never came back ([S3.11]). */
 static void
 abort_uploads(struct fs *fs, struct be_ctx *ctx)
@@ -380,7 +308,7 @@ build_held(struct worker *w)
 	r = open_cache(w);
 	if (r < 0)
 		return r;
-	take_over(w);
+	takeover(&w->fs);
 	w->fs.io = pool_new("io", w->opt.io_threads);
 	w->fs.commit = pool_new("commit", w->opt.io_threads);
 	w->fs.notify = notify_new(&w->fs);
