@@ -35,6 +35,8 @@
 #define HISTORY 64
 #define NAMES 3
 
+static const struct timespec ACTIMEO = { 1, 10000000 };
+
 static const char *dir_a, *dir_b;
 static unsigned calls;
 static atomic_bool failed;
@@ -408,6 +410,37 @@ do_sync(struct file *f, int i)
 	return pick(f, 3) || same_on_b(f);
 }
 
+/* Mode and time, and fsync() brings them to the other node too, which may go by
+ * what it knows for actimeo (P2.4). */
+static bool
+do_attr(struct file *f, int i)
+{
+	struct timespec t[2] = { { .tv_nsec = UTIME_OMIT },
+				 { .tv_sec = 1000000000 + pick(f, 1000000),
+				   .tv_nsec = pick(f, 1000) * 1000000L } };
+	mode_t mode = 0600 | pick(f, 0200);
+	bool on_b = pick(f, 5) == 0;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	note(f, "mode 0%o, time %ld.%03ld by %d", mode, (long)t[1].tv_sec,
+	     t[1].tv_nsec / 1000000, i);
+	if (fchmod(f->fd[i], mode) < 0 || futimens(f->fd[i], t) < 0 ||
+	    fsync(f->fd[i]) < 0)
+		return bad(f, "fchmod, futimens, fsync", -1, 0);
+	if (on_b)
+		nanosleep(&ACTIMEO, NULL);
+	fd = open(on_b ? f->b : f->a, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return bad(f, "open, fstat", -1, 0);
+	if ((st.st_mode & 07777) != mode)
+		return bad(f, "mode", st.st_mode & 07777, mode);
+	if (st.st_mtim.tv_sec != t[1].tv_sec)
+		return bad(f, "seconds", st.st_mtim.tv_sec, t[1].tv_sec);
+	return st.st_mtim.tv_nsec == t[1].tv_nsec ||
+	       bad(f, "nanoseconds", st.st_mtim.tv_nsec, t[1].tv_nsec);
+}
+
 static bool
 change_on_b(struct file *f)
 {
@@ -455,6 +488,8 @@ one_call(struct file *f)
 		return !writes(f, i) || do_allocate(f, i);
 	if (what < 77)
 		return !reads(f, i) || do_copy(f, i, pick(f, FDS));
+	if (what < 78)
+		return do_attr(f, i);
 	if (what < 79)
 		return do_stat(f, i);
 	if (what < 83)
