@@ -504,7 +504,7 @@ keys_once(void *arg, const struct toy_req *r, struct buf *b)
 static int64_t
 a_minute_each(void *arg)
 {
-	int64_t *now = arg;
+	_Atomic int64_t *now = arg; /* the probe has several threads */
 
 	return *now += 60;
 }
@@ -520,7 +520,7 @@ expired_and_no_new_ones(void **state)
 	struct toy *keys = toy_new();
 	_cleanup_free_ char *url = xasprintf("%s/keys", toy_url(keys));
 	struct backend *was = w.be;
-	int64_t now = 1700000000;
+	_Atomic int64_t now = 1700000000;
 	struct cred_conf *conf;
 	unsigned seen = 0;
 	char p[64];
