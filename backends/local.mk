@@ -24,6 +24,7 @@ libbackends_a_SOURCES += \
 	backends/s3-errno.def \
 	backends/s3-error.c \
 	backends/s3-error.h \
+	backends/s3-facts.c \
 	backends/s3-head.c \
 	backends/s3-hedge.c \
 	backends/s3-hedge.h \
@@ -38,7 +39,6 @@ libbackends_a_SOURCES += \
 	backends/s3-orphans.c \
 	backends/s3-part.c \
 	backends/s3-priv.h \
-	backends/s3-facts.c \
 	backends/s3-probe.c \
 	backends/s3-put.c \
 	backends/s3-read.c \

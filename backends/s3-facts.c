@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is known about the store, and what follows from it.  As a line it
- * outlives the worker: the next one need not ask again, and serves what is
- * cached also while the store is down.
+ * outlives the worker: the next one need not ask again, and while the store is
+ * down each of its calls waits for itself.
  */
 #include <config.h>
 
