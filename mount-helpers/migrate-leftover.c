@@ -111,10 +111,11 @@ mig_leftover(struct mig_worker *w, const char *path, char kind)
 		if (r == 0)
 			mig_count(w->m, MIG_REMOVED, 1);
 	}
-	if (r == 0 || r == -ENOENT)
+	if (r == 0 || r == -ENOENT) {
 		mig_journal_del(w->m->journal, path);
-	/* It did not come to that: what is there is ours of before, if the
-	 * journal knows one, or theirs. */
-	else if (r == -EEXIST || r == -ENOTEMPTY || r == -ESTALE)
+	} else if (r == -EEXIST || r == -ENOTEMPTY || r == -ESTALE) {
+		/* It did not come to that: what is there is ours of before, if
+		 * the journal knows one, or theirs. */
 		mig_journal_unpend(w->m->journal, path);
+	}
 }

@@ -262,7 +262,7 @@ keep_up(struct mig *m)
 		if (clock_mono_ns() >= until)
 			break;
 		lag = mig_follow_lag(m->follow, &n);
-		small = lag < m->a->lag_ns;
+		small = lag <= m->a->lag_ns;
 		look_behind(m, small, lag, &behind);
 		if (m->a->cutover && small && !m->a->follow) {
 			if (m->a->cutover == MIG_CUT_NOW)
