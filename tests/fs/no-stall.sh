@@ -4,9 +4,11 @@
 # close() of another file.  The upload can't end before the others have: the link
 # is opened up only then, so that the verdict is an order, and the histogram of
 # latencies is for people.
+#   STALL_MIB=5120 STALL_RATE=20000000 STALL_OPENS=100000    the long form
 . "${abs_srcdir:?use ./run}/tests/lib/lib.sh"
 need_mount
 need_program python3
+mib=${STALL_MIB:-80} rate=${STALL_RATE:-600000} opens=${STALL_OPENS:-300}
 
 cat >"$work/open.py" <<'PY'
 import os, sys, time
@@ -46,14 +48,14 @@ body()
 	head -c 4096 /dev/zero | tr '\0' c >"$A/cached"
 	cat "$A/cached" >/dev/null
 	# 80 MiB would take more than two minutes.
-	proxy_do p bandwidth 600000
-	python3 "$work/big.py" "$A/big" 80 "$work/written" &
+	proxy_do p bandwidth $rate
+	python3 "$work/big.py" "$A/big" $mib "$work/written" &
 	big=$!
 	test_pids="$test_pids $big"
 	wait_until 120 "the file to be written" [ -e "$work/written" ]
 	wait_until 120 "parts under way" under_way
 
-	python3 "$work/open.py" "$A" 300
+	python3 "$work/open.py" "$A" $opens
 	# One PUT each.
 	for i in 1 2; do
 		dd if="$A/cached" of="$A/other$i" bs=4096 status=none
@@ -64,7 +66,7 @@ body()
 	proxy_do p bandwidth 0
 	wait "$big" || fail "writing the large file"
 	same "size" "$(rgw req "$RGW_DIR" HEAD "/$bucket/big" -i |
-		tr -d '\r' | sed -n 's/^[Cc]ontent-[Ll]ength: //p')" $((80 << 20))
+		tr -d '\r' | sed -n 's/^[Cc]ontent-[Ll]ength: //p')" $((mib << 20))
 	sharedfs umount "$A"
 }
 STORES=s3 each_store body
