@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -506,7 +507,7 @@ a_minute_each(void *arg)
 {
 	_Atomic int64_t *now = arg; /* the probe has several threads */
 
-	return *now += 60;
+	return atomic_fetch_add(now, 60) + 60;
 }
 
 /* Expired keys whose source does not answer just now: that passes. */
