@@ -13,7 +13,6 @@
 #define CACHE_PRIV_H
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -165,13 +164,6 @@ struct cfile {
 	uint64_t window; /* readahead, bytes */
 	uint64_t ahead;	 /* fetched or asked for up to here */
 };
-
-/* O_RDONLY | O_TRUNC does, too. */
-static inline bool
-cfile_changes(const struct cfile *cf)
-{
-	return (cf->flags & O_ACCMODE) != O_RDONLY || (cf->flags & O_TRUNC);
-}
 
 /* --- one mutation a path at a time (keys.c) ------------------------------- */
 

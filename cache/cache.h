@@ -41,6 +41,7 @@
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -234,6 +235,12 @@ void cache_set_node(struct cfile *cf, uint64_t node);
  * that was taken over for the node.  -ENOENT: there is none. */
 int cache_open_again(struct cache *c, struct cache_ctx *ctx, uint64_t node,
 		     const struct cfile *other, int flags, struct cfile **out);
+/* May what is opened with these flags change?  O_RDONLY | O_TRUNC changes it. */
+static inline bool
+cache_open_changes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
 /* O_CREAT: with O_EXCL one winner (P3); else opens what is there. */
 int cache_create(struct cache *c, struct cache_ctx *ctx, const char *path,
 		 int flags, mode_t mode, struct cfile **out,

@@ -351,8 +351,9 @@ cache_expose(struct cfile *cf, struct cache_ctx *ctx, bool again, int *fd)
 	pthread_mutex_unlock(&k->lock);
 	if (again && !exposed)
 		return -ESTALE;
-	return cfile_changes(cf) ? expose_write(k, ctx, fd) :
-				   expose_read(k, ctx, fd);
+	if (cache_open_changes(cf->flags))
+		return expose_write(k, ctx, fd);
+	return expose_read(k, ctx, fd);
 }
 
 bool

@@ -135,7 +135,7 @@ cache_read(struct cfile *cf, struct cache_ctx *ctx, uint64_t off, void *p,
 int
 cache_flush(struct cfile *cf, struct cache_ctx *ctx)
 {
-	return cfile_changes(cf) ? content_commit(cf->k, ctx) : 0;
+	return cache_open_changes(cf->flags) ? content_commit(cf->k, ctx) : 0;
 }
 
 int

@@ -45,7 +45,7 @@ cfile_new(struct content *k, struct cache_ctx *ctx, int flags)
 	k->handles++;
 	content_unlist_locked(k);
 	cache_unlock(c);
-	if (cfile_changes(cf)) {
+	if (cache_open_changes(cf->flags)) {
 		pthread_mutex_lock(&k->lock);
 		if (!content_unsent_locked(k))
 			content_opener_set_locked(k, ctx);
@@ -568,7 +568,7 @@ cache_release_is_quick(struct cfile *cf)
 	struct content *k = cf->k;
 	bool quick;
 
-	if (cfile_changes(cf))
+	if (cache_open_changes(cf->flags))
 		return false;
 	pthread_mutex_lock(&k->lock);
 	quick = k->fd < 0 && !k->private_name;
@@ -599,7 +599,7 @@ cache_release(struct cfile *cf, struct cache_ctx *ctx)
 
 	/* Normally nothing: FLUSH came before.  Each round sends all there is
 	 * when it begins; only another writer can make a second one needed. */
-	if (cfile_changes(cf) || is_last(k)) {
+	if (cache_open_changes(cf->flags) || is_last(k)) {
 		while (ret == 0 && content_unsent(k))
 			ret = content_commit(k, ctx);
 	}

@@ -93,7 +93,7 @@ changes_by_path(struct request *r)
 	case REQUEST_create:
 		return true;
 	case REQUEST_open:
-		return !open_only_reads(r->fi.flags);
+		return cache_open_changes(r->fi.flags);
 	case REQUEST_setattr:
 		return !r->has_fi;
 	case REQUEST_setxattr:

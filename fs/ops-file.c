@@ -33,7 +33,7 @@ open_flags(struct fuse_file_info *fi, bool keep_pages)
 	 */
 	if ((fi->flags & O_APPEND) && !keep_pages)
 		fi->direct_io = 1;
-	fi->noflush = open_only_reads(fi->flags);
+	fi->noflush = !cache_open_changes(fi->flags);
 }
 
 /*
@@ -80,9 +80,9 @@ op_open(struct request *r)
 	if (!r->cf) {
 		/* Readers of a worker ago: what is written is their file, and
 		 * stays it when the writer is the first to close. */
-		rc = open_only_reads(fi.flags) ?
-			     0 :
-			     handles_restore_node(r, r->node);
+		rc = cache_open_changes(fi.flags) ?
+			     handles_restore_node(r, r->node) :
+			     0;
 		if (rc == 0)
 			rc = pass_node(r, r->node, &at);
 		if (rc < 0)

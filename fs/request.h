@@ -13,7 +13,6 @@
 #ifndef FS_REQUEST_H
 #define FS_REQUEST_H
 
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -101,13 +100,6 @@ fuse_req_t request_take(struct request *r);
 
 /* A worker ago the table got the new names. */
 bool request_was_named(const struct request *r);
-
-/* Flags of an open() that changes nothing. */
-static inline bool
-open_only_reads(int flags)
-{
-	return (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC);
-}
 
 /* The caller's supplementary groups, into ctx.  A pool job has them already;
  * an open needs them for its later commits. */

@@ -48,7 +48,7 @@ add_open(void *arg, uint64_t fh, const struct table_handle *h)
 	o->v = xrealloc(o->v, o->n + 1, sizeof(*o->v));
 	o->v[o->n].node = h->node;
 	o->v[o->n].path = table_path(o->table, h->node);
-	o->v[o->n++].writes = !open_only_reads(h->flags);
+	o->v[o->n++].writes = cache_open_changes(h->flags);
 }
 
 /* A file without a node was made by a request that was not answered, or is of
