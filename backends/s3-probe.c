@@ -260,11 +260,8 @@ copy_compares(struct probe *p, const char *name, bool *does)
 static int
 step_copy(struct probe *p)
 {
-	int ret = put(p, NULL, NULL);
+	int ret = copy_once(p, "if-none-match", "*");
 
-	if (ret < 0 || !p->etag)
-		return ret;
-	ret = copy_once(p, "if-none-match", "*");
 	if (ret < 0)
 		return ret;
 	p->f->copy_absent = p->status == 412;
@@ -283,10 +280,8 @@ step_complete(struct probe *p)
 				    stop = { 0 };
 	_cleanup_free_ char *id = NULL, *etag = NULL, *body = NULL;
 	const char *tag;
-	int ret = put(p, NULL, NULL);
+	int ret;
 
-	if (ret < 0 || !p->etag)
-		return ret;
 	s3_req_init(&begin, S3_MP_CREATE, "POST", p->key);
 	s3_req_init(&part, S3_PART, "PUT", p->key);
 	s3_req_init(&done, S3_MP_COMPLETE, "POST", p->key);
@@ -375,11 +370,8 @@ try_new(struct probe *p)
 static int
 try_versions(struct probe *p)
 {
-	int ret = put(p, NULL, NULL);
+	int ret = step_put_match(p);
 
-	if (ret < 0 || !p->etag)
-		return ret;
-	ret = step_put_match(p);
 	return ret == 0 ? step_delete(p) : ret;
 }
 
@@ -394,6 +386,7 @@ try_bodies(struct probe *p)
 /* One scratch object and what is tried on it. */
 struct trial {
 	int (*run)(struct probe *p);
+	bool made; /* it is there before run() */
 	struct probe p;
 	struct be_ctx ctx;
 	struct err err;
@@ -407,7 +400,10 @@ trial_thread(void *arg)
 {
 	struct trial *t = arg;
 
-	t->ret = t->run(&t->p);
+	if (t->made)
+		t->ret = put(&t->p, NULL, NULL);
+	if (t->ret == 0 && (!t->made || t->p.etag))
+		t->ret = t->run(&t->p);
 	if (t->p.etag) {
 		struct be_ctx rest = { .deadline_ns = t->ctx.deadline_ns };
 
@@ -456,10 +452,10 @@ try_all(struct s3 *s, struct be_ctx *ctx, struct s3_facts *f)
 {
 	struct trial trials[] = {
 		{ .run = try_new },
-		{ .run = try_versions },
+		{ .run = try_versions, .made = true },
 		{ .run = try_bodies },
-		{ .run = step_copy },
-		{ .run = step_complete },
+		{ .run = step_copy, .made = true },
+		{ .run = step_complete, .made = true },
 	};
 	const size_t n = sizeof(trials) / sizeof(trials[0]);
 	struct probe list = { .s = s, .ctx = ctx };

@@ -109,9 +109,12 @@ probe_once(struct worker *w, int64_t limit_ns, bool *transient)
 		.cancel = &w->fs.stopping,
 		.err = &w->err,
 	};
+	_cleanup_free_ char *facts = NULL;
 	int r = be_probe(w->be, &ctx);
 
 	*transient = ctx.transient || r == -ETIMEDOUT;
+	if (r == 0 && (facts = be_facts(w->be)))
+		table_facts_set(w->fs.table, facts);
 	return r;
 }
 
@@ -328,11 +331,8 @@ build_held(struct worker *w)
 static int
 build(struct worker *w)
 {
-	_cleanup_free_ char *facts = be_facts(w->be);
 	int r;
 
-	if (facts)
-		table_facts_set(w->fs.table, facts);
 	reload_hold(w->fs.reload);
 	r = build_held(w);
 	reload_go(w->fs.reload);
