@@ -80,6 +80,7 @@ more_looks()
 before=$(looks)
 wait_until 30 "looks" more_looks
 same "closed before the store is back" "$(cat "$work"/w[0-8])" ""
+
 echo "== a worker that takes over while it is down [P6.1]"
 asked()
 {

@@ -21,11 +21,6 @@ prog, d = sys.argv[1:]
 out = subprocess.check_output([prog, 'status', '--json', d])
 supervisor = json.loads(out)['supervisor_pid']
 
-def kill_worker():
-    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
-        for pid in f.read().split():
-            killer.kill(int(pid))
-
 old = d + '/old'
 with open(old, 'wb') as f:
     f.write(b'0' * 1000000)
@@ -42,7 +37,7 @@ for i in range(4):
         os.ftruncate(ex, 700000)
         os.ftruncate(ex, 900000)
         want = want[:700000] + bytes(200000)
-    kill_worker()
+    killer.kill_worker_of(supervisor)
     os.write(new, b'b' * 5000)
     os.pwrite(ex, b'Y', 300000 + i)
     want[300000 + i] = ord('Y')
@@ -60,7 +55,7 @@ for data in b'', b'there':
     path = d + '/reader%d' % len(data)
     w = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     os.write(w, data)
-    kill_worker()
+    killer.kill_worker_of(supervisor)
     r = os.open(path, os.O_RDONLY)
     os.write(w, b'more')
     assert os.pread(r, 100, 0) == data + b'more', os.pread(r, 100, 0)
@@ -78,10 +73,6 @@ import killer
 prog, d = sys.argv[1:]
 out = subprocess.check_output([prog, 'status', '--json', d])
 supervisor = json.loads(out)['supervisor_pid']
-def kill_worker():
-    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
-        for pid in f.read().split():
-            killer.kill(int(pid))
 
 for old in b'', b'old':
     path = d + '/again%d' % len(old)
@@ -89,7 +80,7 @@ for old in b'', b'old':
         f.write(old)
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
     os.write(fd, b'before ')
-    kill_worker()
+    killer.kill_worker_of(supervisor)
     os.write(fd, b'after')
     os.close(fd)
     with open(path, 'rb') as f:
@@ -102,7 +93,7 @@ for new in b'', b'new':
     with open(path, 'wb') as f:
         f.write(b'old')
     fd = os.open(path, os.O_RDONLY | os.O_TRUNC)
-    kill_worker()
+    killer.kill_worker_of(supervisor)
     assert os.fstat(fd).st_size == 0, path
     if new:
         w = os.open(path, os.O_WRONLY)

@@ -6,8 +6,8 @@
  *
  * Each thread has one file, up to four descriptors of it on node A, and knows
  * what every read must show.  From time to time all are closed, or one is
- * synced, and node B must see the same bytes; sometimes B changes them then.  The first call that
- * is wrong is printed with those before it; exit status 1.
+ * synced, and node B must see the same bytes; sometimes B changes them then.
+ * The first call that is wrong is printed with those before it; exit status 1.
  */
 #include <config.h>
 
@@ -326,8 +326,9 @@ do_copy(struct file *f, int from, int to)
 	ssize_t n;
 
 	/* P2.10 */
-	if (len == 0 || fstat(f->fd[from], &st) < 0 || out + len > FILE_MAX || f->fd[to] < 0 ||
-	    !writes(f, to) || (f->flags[to] & O_APPEND))
+	if (len == 0 || out + len > FILE_MAX || f->fd[to] < 0 ||
+	    !writes(f, to) || (f->flags[to] & O_APPEND) ||
+	    fstat(f->fd[from], &st) < 0)
 		return true;
 	note(f, "copy %d to %d [%zu, +%zu) to %zu", from, to, (size_t)in, len,
 	     (size_t)out);

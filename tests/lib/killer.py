@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """kill(pid): SIGKILL to a worker; see tests/lib/kill-still.c.
+kill_worker_of(supervisor): the same, to whichever it has now.
 kill_node(supervisor, worker): to both; neither starts the other again."""
 import os
 import signal
@@ -21,6 +22,13 @@ def kill(pid):
         while not stopped(pid):
             time.sleep(0.001)
     os.kill(pid, signal.SIGKILL)
+
+
+# (No program is asked: it would close what it inherits.)
+def kill_worker_of(supervisor):
+    with open('/proc/%d/task/%d/children' % (supervisor, supervisor)) as f:
+        for pid in f.read().split():
+            kill(int(pid))
 
 
 def kill_node(supervisor, worker):

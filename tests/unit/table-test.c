@@ -64,6 +64,17 @@ again(struct fixture *f)
 		fail_msg("%s", err_words(&err));
 }
 
+/* It is refused; the test goes on with a new one. */
+static void
+is_damaged(struct fixture *f)
+{
+	table_detach(f->t);
+	f->t = NULL;
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
+	assert_int_equal(table_create(&f->fd, NULL), 0);
+	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+}
+
 static void
 is_path(struct table *t, uint64_t id, const char *want)
 {
@@ -300,11 +311,7 @@ mutations_under_way(void **state)
 		assert_int_not_equal(table_op_put(f->t, &op, 0), 0);
 	assert_int_equal(table_op_put(f->t, &op, 0), 0);
 	f->t->ops[3].op.ver_len = 255;
-	table_detach(f->t);
-	f->t = NULL;
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
-	assert_int_equal(table_create(&f->fd, NULL), 0);
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+	is_damaged(f);
 	fh = table_handle_add(f->t, &h);
 	fh2 = table_handle_add(f->t, &h);
 	assert_int_equal(table_handle_by(f->t, 4, fh2), fh);
@@ -353,11 +360,7 @@ requests_are_kept(void **state)
 	assert_int_not_equal(table_req_begin(f->t, &room), 0);
 	in.len = 5;
 	memcpy(room, &in, sizeof(in));
-	table_detach(f->t);
-	f->t = NULL;
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
-	assert_int_equal(table_create(&f->fd, NULL), 0);
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+	is_damaged(f);
 }
 
 static void
@@ -374,11 +377,7 @@ init_is_kept(void **state)
 	assert_memory_equal(got, "hello", 5);
 	assert_int_equal(table_init_get(f->t, got, 4), 0);
 	f->t->h->init[1] ^= 1;
-	table_detach(f->t);
-	f->t = NULL;
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
-	assert_int_equal(table_create(&f->fd, NULL), 0);
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+	is_damaged(f);
 }
 
 static void
@@ -399,11 +398,7 @@ facts_are_kept(void **state)
 	assert_string_equal(got, "s3 1 second");
 	free(got);
 	f->t->h->facts[1] ^= 1;
-	table_detach(f->t);
-	f->t = NULL;
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), -EINVAL);
-	assert_int_equal(table_create(&f->fd, NULL), 0);
-	assert_int_equal(table_attach(f->fd, &f->t, NULL), 0);
+	is_damaged(f);
 }
 
 static void
